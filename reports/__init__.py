@@ -1,0 +1,1 @@
+"""What is made of a recording: facts, the report, and its writers."""

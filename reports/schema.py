@@ -1,0 +1,149 @@
+"""The keys of the JSON report with their types, units and meanings, read off the report's own classes.
+
+There is no second list to keep: types come from the annotations, meanings from the texts under the fields in
+`report.py`, units from the endings of the names. The sources are read, so an installation without them has no
+documentation to generate and nothing else to lose.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_args, get_origin, get_type_hints
+
+from corelens.reports import report
+
+JsonField = tuple[str, str, str, str]
+"""Path of a key (`[]` for each element), its type, its unit, its meaning."""
+
+UNITS: tuple[tuple[str, str], ...] = (
+    ("_unix_ns", "ns since 1970-01-01 UTC"),
+    ("_core_s", "core-seconds"),
+    ("_core_s_spread", "core-seconds"),
+    ("_at_s", "s since the recording began"),
+    ("born_s", "s since the recording began"),
+    ("died_s", "s since the recording began"),
+    ("begin_s", "s since the recording began"),
+    ("end_s", "s since the recording began"),
+    ("peak_s", "s since the recording began"),
+    ("_s", "s"),
+    ("_bytes", "bytes"),
+    ("_hz", "Hz"),
+    ("_share", "ratio, 0 to 1"),
+    ("utilisation", "ratio, 0 to 1"),
+    ("core_busy", "ratio, 0 to 1"),
+    ("per_hour", "1/h"),
+    ("_cores_mean", "cores"),
+    ("_cores_peak", "cores"),
+    ("_cores", "cores"),
+    ("capacity.cores", "cores"),
+)
+"""Ending of a path to the unit of the number there; the first match that is longest counts."""
+
+COUNTS = frozenset(
+    {
+        "born", "count", "complete", "cpu_count", "failed", "major_faults", "mean", "overlap_mean", "peak",
+        "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
+        "times", "unfinished", "waiting_threads", "workers", "size",
+    }
+)  # fmt: skip
+"""Names of numbers that count things."""
+
+PLAIN = frozenset(
+    {"format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores"}
+)
+"""Names of numbers without a unit: identities, codes, and a trial's own value."""
+
+
+def json_fields() -> list[JsonField]:
+    """List every key of the JSON report in the order of the report."""
+    head: list[JsonField] = [("schema", "int", "", "Version of this layout.")]
+    return head + list(_class_fields(report.Report, ""))
+
+
+def unit_of(path: str) -> str | None:
+    """Unit of the number at a path; an empty text for counts and identities, None where nobody said."""
+    spread, _, _ = path.rpartition(".")
+    name = path.rpartition(".")[2].removesuffix("[]").removesuffix("[]")
+    if name in {"minimum", "median", "maximum", "mean"} and spread != "threads":
+        return unit_of(spread)
+    ends = [(ending, unit) for ending, unit in UNITS if path.replace("[]", "").endswith(ending)]
+    if ends:
+        return max(ends, key=lambda pair: len(pair[0]))[1]
+    return "" if name in COUNTS | PLAIN else None
+
+
+def _class_fields(cls: type[Any], prefix: str) -> Iterator[JsonField]:
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        yield from _value(f"{prefix}{field.name}", hints[field.name], _meaning(cls, field.name), cls)
+
+
+def _value(path: str, hint: Any, meaning: str, owner: type[Any]) -> Iterator[JsonField]:
+    kind, optional = _without_none(hint)
+    suffix = " or null" if optional else ""
+    inner, depth = _element(kind)
+    if depth:
+        path += "[]" * depth
+        suffix = ", each" + suffix
+        element_optional = _without_none(inner)
+        inner, suffix = element_optional[0], suffix + (" or null" if element_optional[1] else "")
+    if isinstance(inner, type) and is_dataclass(inner):
+        yield path, f"object{suffix}", "", meaning or _summary(inner)
+        if inner is not owner:
+            yield from _class_fields(inner, f"{path}.")
+        return
+    unit = (unit_of(path) or "") if inner in (int, float) else ""
+    yield path, _name(inner) + suffix, unit, meaning
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if get_origin(hint) is types.UnionType:
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return kinds[0], True
+    return hint, False
+
+
+def _element(hint: Any) -> tuple[Any, int]:
+    depth = 0
+    while get_origin(hint) is tuple:
+        hint, depth = get_args(hint)[0], depth + 1
+    return hint, depth
+
+
+def _name(kind: Any) -> str:
+    return "object" if get_origin(kind) is dict else str(kind.__name__)
+
+
+def _meaning(cls: type[Any], name: str) -> str:
+    described: Any = cls
+    return _texts(described).get(name, "")
+
+
+def _summary(cls: Any) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+@cache
+def _texts(cls: Any) -> dict[str, str]:
+    """Texts under the fields of a class, by the field's name."""
+    body = ast.parse(inspect.getsource(cls)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        text = (
+            after.value.value
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            else None
+        )
+        if (
+            isinstance(before, ast.AnnAssign)
+            and isinstance(before.target, ast.Name)
+            and isinstance(text, str)
+        ):
+            found[before.target.id] = " ".join(text.split())
+    return found

@@ -1,0 +1,285 @@
+"""The parts of one report as titled tables and lines, shared by the writers that lay them out.
+
+Texts are still as the recorded program gave them: a writer makes them safe for its own medium.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from corelens.reports.formatting import tree_lines
+from corelens.reports.report import Report, Spread, Trial
+
+ABSENT = "—"
+MOST_TRIALS = 40
+MOST_UNSEEN = 30
+_MIB = 1 << 20
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One titled part: a table, lines beneath it, and lines whose spacing matters. Empty parts are left out.
+
+    `numeric` says of each column whether it is aligned to the right.
+    """
+
+    title: str
+    columns: tuple[str, ...] = ()
+    numeric: tuple[bool, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    drawing: tuple[str, ...] = ()
+
+
+def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
+    """The numbers of the first screen: (label, value, what puts it in proportion)."""
+    cpu, threads = report.cpu, report.threads
+    first = (
+        ("wall time", seconds(report.wall_s), _ending(report)),
+        ("capacity", f"{report.capacity.cores:g} cores", f"decided by {report.capacity.because}"),
+        ("busy cores", f"{cpu.busy_cores_mean:.2f} mean", f"{cpu.busy_cores_peak:.2f} peak"),
+        ("utilisation", percent(cpu.utilisation), f"{cpu.used_core_s:.1f} core-seconds used"),
+        ("run-queue wait", percent(cpu.run_queue_wait_share), _waiting(report)),
+        ("threads", f"{threads.peak} peak", f"{threads.mean:.1f} mean, {threads.born} in all"),
+        ("processes", f"{report.processes_peak} peak", f"{report.processes_total} in all"),
+    )
+    return (*first, *_trial_headline(report), *_memory_headline(report), _neighbours(report))
+
+
+def sections(report: Report) -> list[Section]:
+    """Every part of the report that has something to say, in reading order."""
+    parts = (
+        _roles(report), _tree(report), _pools(report), _views(report), _trials(report), _capacity(report),
+        _recorder(report), _unseen(report),
+    )  # fmt: skip
+    return [part for part in parts if part.rows or part.notes or part.drawing]
+
+
+def title(report: Report) -> str:
+    """What was recorded, in one line."""
+    named = [f"{key} {value}" for key, value in report.source.labels.items() if key in ("backend", "scale")]
+    command = " ".join(report.source.argv) or report.source.path
+    return f"{command} ({', '.join(named)})" if named else command
+
+
+def place(report: Report) -> str:
+    """Where it was recorded, in one line."""
+    host = report.host
+    physical = "" if host.physical_cores is None else f", {host.physical_cores} physical"
+    return (
+        f"{host.hostname}: {host.cpu_model}, {host.logical_cores} logical cores{physical},"
+        f" {memory(host.memory_bytes)}, Linux {host.kernel}; recorded by corelens {report.source.corelens}"
+    )
+
+
+def troubles(report: Report) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    cut = [] if report.source.complete else ["the recording was cut: numbers cover what could be read"]
+    return cut + list(report.source.damage)
+
+
+def seconds(value: float | None) -> str:
+    """A duration at the precision that can be read off it."""
+    if value is None:
+        return ABSENT
+    if value < 60:
+        return f"{value:.2f} s"
+    minutes, rest = divmod(value, 60)
+    return f"{int(minutes)} min {rest:04.1f} s"
+
+
+def percent(share: float | None) -> str:
+    """A share of one; never used for cores."""
+    return ABSENT if share is None else f"{100 * share:.1f} %"
+
+
+def memory(value: float | None) -> str:
+    """Bytes in MiB or GiB."""
+    if value is None:
+        return ABSENT
+    return f"{value / _GIB:.1f} GiB" if value >= _GIB else f"{value / _MIB:.0f} MiB"
+
+
+def spread(value: Spread | None, show: Callable[[float], str]) -> str:
+    """Minimum, median and maximum, or the one value there is."""
+    if value is None:
+        return ABSENT
+    if value.count == 1:
+        return show(value.median)
+    return f"{show(value.minimum)} / {show(value.median)} / {show(value.maximum)}"
+
+
+def _ending(report: Report) -> str:
+    source = report.source
+    if source.exit_code is not None:
+        return f"exit code {source.exit_code}"
+    return f"ended by signal {source.signal}" if source.signal is not None else source.end_reason
+
+
+def _waiting(report: Report) -> str:
+    if report.cpu.run_queue_wait_share is None:
+        return "no thread ran while it was looked at"
+    return f"of runnable time; {report.cpu.run_queue_wait_s:.1f} thread-seconds without a core"
+
+
+def _trial_headline(report: Report) -> Iterator[tuple[str, str, str]]:
+    trials = report.trials
+    if trials is not None:
+        rate = ABSENT if trials.per_hour is None else f"{trials.per_hour:.1f} per hour"
+        overlap = "" if trials.overlap_mean is None else f", {trials.overlap_mean:.2f} at once"
+        yield "trials", rate, f"{trials.complete} complete{overlap}"
+
+
+def _memory_headline(report: Report) -> Iterator[tuple[str, str, str]]:
+    found = report.memory
+    if found.rss_bytes is not None:
+        of = f"{found.workers} workers" if found.of == "workers" else found.of
+        peak = f"whole tree {memory(found.tree_peak_rss_bytes)} at its peak"
+        share = "" if found.pss_bytes is None else f", {memory(found.pss_bytes.median)} PSS"
+        yield "memory", f"{memory(found.rss_bytes.median)} RSS", f"median of {of}{share}; {peak}"
+
+
+def _neighbours(report: Report) -> tuple[str, str, str]:
+    others, steal = report.cpu.others_cores_mean, report.cpu.steal_cores_mean
+    shown = ABSENT if others is None else f"{others:.2f} cores"
+    return "other programs", shown, "" if steal is None else f"{steal:.2f} cores taken by the hypervisor"
+
+
+def _roles(report: Report) -> Section:
+    return Section(
+        "Processes by role",
+        ("role", "processes", "core-s", "core-s per process (min / median / max)", "threads at peak"),
+        (False, True, True, True, True),
+        tuple(
+            (
+                role.role,
+                str(role.processes),
+                f"{role.used_core_s:.2f}",
+                spread(role.used_core_s_spread, lambda value: f"{value:.2f}"),
+                str(role.threads_peak),
+            )
+            for role in report.roles
+        ),
+    )
+
+
+def _tree(report: Report) -> Section:
+    return Section(
+        f"Process tree at its peak of {report.threads.peak} threads, at {report.tree_at_s:.1f} s",
+        drawing=tuple(tree_lines(report.tree)),
+    )
+
+
+def _pools(report: Report) -> Section:
+    alike = Counter((pool.role, pool.library, pool.version or ABSENT, pool.size) for pool in report.pools)
+    return Section(
+        "Native thread pools, as the agent saw them last",
+        ("role", "processes", "library", "version", "threads"),
+        (False, True, False, False, True),
+        tuple(
+            (role, str(count), library, version, str(size))
+            for (role, library, version, size), count in sorted(alike.items())
+        ),
+    )
+
+
+def _views(report: Report) -> Section:
+    alike = Counter(
+        (
+            view.role,
+            _assigned(view.variables_at_exec),
+            _assigned(view.variables_now),
+            ", ".join(view.changed_late),
+        )
+        for view in report.views
+    )
+    rows = tuple(
+        (role, str(count), at_exec, now, late or ABSENT)
+        for (role, at_exec, now, late), count in sorted(alike.items())
+        if at_exec not in ("none", ABSENT) or now not in ("none", ABSENT) or late
+    )
+    return Section(
+        "Thread-limit variables",
+        ("role", "processes", "at exec", "now", "changed after exec"),
+        (False, True, False, False, False),
+        rows,
+    )
+
+
+def _assigned(variables: dict[str, str] | None) -> str:
+    if variables is None:
+        return ABSENT
+    return " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none"
+
+
+def _trials(report: Report) -> Section:
+    if report.trials is None:
+        return Section("Trials")
+    found = report.trials
+    lasted = f"duration (min / median / max): {spread(found.duration_s, lambda value: f'{value:.2f} s')}"
+    left_out = len(found.trials) - MOST_TRIALS
+    more = [f"{left_out} more trials are in the JSON report"] if left_out > 0 else []
+    lost = (
+        [f"{found.failed} failed, {found.unfinished} unfinished"] if found.failed or found.unfinished else []
+    )
+    return Section(
+        "Trials",
+        ("trial", "process", "thread", "began", "took", "value", "state"),
+        (True, True, True, True, True, True, False),
+        tuple(_trial(trial) for trial in found.trials[:MOST_TRIALS]),
+        (lasted, *lost, *more),
+    )
+
+
+def _trial(trial: Trial) -> tuple[str, ...]:
+    took = None if trial.end_s is None else trial.end_s - trial.begin_s
+    return (
+        ABSENT if trial.number is None else str(trial.number),
+        str(trial.pid),
+        str(trial.tid),
+        seconds(trial.begin_s),
+        seconds(took),
+        ABSENT if trial.value is None else f"{trial.value:.6g}",
+        trial.state,
+    )
+
+
+def _capacity(report: Report) -> Section:
+    found = report.capacity
+    told = [
+        ("online", f"{found.online_cores} cores"),
+        ("affinity of the main process", _cores(found.affinity_cores)),
+        ("smallest CPU quota", _cores(found.quota_cores)),
+        ("throttled", seconds(found.throttled_s)),
+        ("memory limit", memory(found.memory_limit_bytes)),
+    ]
+    return Section("Limits", ("limit", "value"), (False, True), tuple(told))
+
+
+def _cores(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:g} cores"
+
+
+def _recorder(report: Report) -> Section:
+    own = report.recorder
+    budget = "no budget" if own.budget_cores is None else f"budget {own.budget_cores:g} cores"
+    missed = f"{own.ticks} rounds at {own.rate_hz:g} Hz, {own.ticks_missed} skipped for lateness"
+    cost = (
+        f"recording cost {own.own_cores:.4f} cores ({own.own_core_s:.2f} core-seconds; {budget}),"
+        f" {memory(own.rss_bytes)} RSS"
+    )
+    return Section("The recorder's own cost", notes=(cost, missed, *own.rate_changes))
+
+
+def _unseen(report: Report) -> Section:
+    rows: Sequence[tuple[str, ...]] = [
+        (one.what, one.reason, str(one.times)) for one in report.unseen[:MOST_UNSEEN]
+    ]
+    left_out = len(report.unseen) - MOST_UNSEEN
+    more = (f"{left_out} more are in the JSON report",) if left_out > 0 else ()
+    return Section(
+        "What could not be seen", ("what", "why", "times"), (False, False, True), tuple(rows), more
+    )

@@ -1,0 +1,99 @@
+"""One report on a terminal: the first screen holds the numbers, the rest follows. Piped, it is plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from corelens.reports.formatting import plain
+from corelens.reports.report import Report
+from corelens.reports.sections import Section, headline, place, sections, title, troubles
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_UNSEEN = "·"
+_CURVE_WIDTH = 60
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report; the console decides about colours and width."""
+    for part in _parts(report):
+        console.print(part)
+
+
+def _parts(report: Report) -> Iterable[RenderableType]:
+    yield _text(title(report), "bold")
+    yield _text(place(report), "dim")
+    yield from (_text(text, "bold yellow") for text in troubles(report))
+    yield _headline(report)
+    yield _curve(report)
+    for section in sections(report):
+        yield from _section(section)
+
+
+def _headline(report: Report) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for style in ("dim", "bold", ""):
+        table.add_column(style=style, overflow="fold")
+    for row in headline(report):
+        table.add_row(*map(_text, row))
+    return table
+
+
+def _curve(report: Report) -> Text:
+    """Busy cores over time as a line of blocks, a full block being the capacity."""
+    made = _text("busy cores over time, full height = capacity\n", "dim")
+    capacity = max(report.timeline.capacity_cores, default=0.0)
+    made.append(sparkline(report.timeline.busy_cores, capacity, _CURVE_WIDTH), "cyan")
+    made.append(f" {report.wall_s:.0f} s", "dim")
+    return made
+
+
+def sparkline(values: Sequence[float | None], top: float, width: int) -> str:
+    """Draw values as blocks, means of neighbours where there are more than `width`; a dot was not seen."""
+    groups = _grouped(values, width)
+    return "".join(_block([value for value in group if value is not None], top) for group in groups)
+
+
+def _grouped(values: Sequence[float | None], width: int) -> list[Sequence[float | None]]:
+    count = min(width, len(values))
+    edges = [round(index * len(values) / count) for index in range(count + 1)] if count else [0]
+    return [values[start:end] for start, end in pairwise(edges)]
+
+
+def _block(values: Sequence[float], top: float) -> str:
+    if not values or top <= 0:
+        return _UNSEEN
+    share = sum(values) / len(values) / top
+    return _BLOCKS[max(0, min(len(_BLOCKS) - 1, round(share * (len(_BLOCKS) - 1))))]
+
+
+def _section(section: Section) -> Iterable[RenderableType]:
+    yield _text(f"\n{section.title}", "bold")
+    if section.rows:
+        yield _table(section)
+    yield from (_text(line) for line in section.drawing)
+    yield from (_text(note) for note in section.notes)
+
+
+def _table(section: Section) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column, right in zip(section.columns, section.numeric, strict=True):
+        table.add_column(_text(column), justify="right" if right else "left", overflow="fold")
+    for row in section.rows:
+        table.add_row(*map(_text, row))
+    return table
+
+
+def _text(text: str, style: str = "") -> Text:
+    from rich.text import Text
+
+    return Text("\n".join(plain(line) for line in text.split("\n")), style)

@@ -1,0 +1,1 @@
+"""What is replayed: programs that run on their own, without a recorder."""
