@@ -257,6 +257,62 @@ _THREADS_DETAIL = Kind(
     columnar=True,
 )
 
+_MODULES = Kind(
+    "modules",
+    "owners",
+    "files mapped into recorded processes that own threads; each is numbered once in a recording",
+    (
+        _T,
+        Field("module", "int", "its number in this recording"),
+        Field("path", "str", "path as the process sees it"),
+        Field("build_id", "str", "GNU build id, hexadecimal", "the file carries none, or it was not mapped"),
+        Field("deleted", "bool", "the file was deleted or replaced since it was mapped"),
+    ),
+    columnar=True,
+)
+
+_THREADS_OWNED = Kind(
+    "threads.owned",
+    "owners",
+    "what made each thread, read from its own descriptor in the memory of its process; written once, again when"
+    " more becomes known, and repeated with the processes every 30 s",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field(
+            "how",
+            "str",
+            "main, start-routine, rtti (a C++ std::thread, told by its type), stack (outermost return address),"
+            " unknown",
+        ),
+        Field("module", "int", "module whose code the thread runs", "unknown"),
+        Field(
+            "offset",
+            "int",
+            "of the start routine, return address or vtable from where the module is loaded",
+            "unknown",
+        ),
+        Field("rtti", "str", "mangled C++ type of the thread's body", "no std::thread, or not readable"),
+        Field(
+            "master",
+            "int",
+            "thread that opened the libgomp team it works in",
+            "works in no libgomp team, or it was not found",
+        ),
+        Field("reason", "str", "why it is unknown", "it is known"),
+    ),
+    columnar=True,
+)
+
+_THREADS_PYTHON = Kind(
+    "threads.python",
+    "stacks",
+    "names of Python threads as the interpreter knows them; written when new or changed",
+    (_T, _PID, _TID, Field("name", "str", "name in the threading module")),
+    columnar=True,
+)
+
 _CORES = Kind(
     "cores",
     "host",
@@ -470,6 +526,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
+        _MODULES, _THREADS_OWNED, _THREADS_PYTHON,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip
