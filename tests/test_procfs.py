@@ -142,5 +142,7 @@ def test_reasons(number: int, word: str) -> None:
 
 def test_a_listing_that_comes_in_pieces_is_read_whole() -> None:
     # The kernel hands out whole lines of maps, so that no piece is as long as was asked for.
-    assert procfs.read_bytes("/proc/self/maps").splitlines()[-1].endswith((b"[vsyscall]", b"[stack]", b"[vdso]"))
+    assert (
+        procfs.read_bytes("/proc/self/maps").splitlines()[-1].endswith((b"[vsyscall]", b"[stack]", b"[vdso]"))
+    )
     assert len(procfs.read_bytes("/proc/self/maps")) > 4096
