@@ -222,6 +222,8 @@ class ThreadsProbe:
     def _read_all(self, threads: Threads, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
         if not self._read(threads, threads.by_tid.values(), t_ns, moved):
             yield from self._renew(threads, t_ns)
+            # Whoever is found only now may have run already, and the process may rest from here on.
+            self._read(threads, [thread for thread in threads.by_tid.values() if not thread.raw], t_ns, moved)
         if not self._shortcut(threads) and not self._descriptors.short:
             return
         horizon_ns = t_ns - FULL_PERIOD_NS
