@@ -35,9 +35,23 @@ FEW_THREADS = 8
 
 
 class Thread:
-    """One followed thread with its counters as last read; `descriptor` may be CLOSED."""
+    """One followed thread with its counters as last read; `descriptor` may be CLOSED.
 
-    __slots__ = ("comm", "descriptor", "moved_ns", "raw", "run_ns", "slices", "start_ticks", "tid", "wait_ns")
+    `lost` says that its open file knows of no thread any more, whoever has its id now.
+    """
+
+    __slots__ = (
+        "comm",
+        "descriptor",
+        "lost",
+        "moved_ns",
+        "raw",
+        "run_ns",
+        "slices",
+        "start_ticks",
+        "tid",
+        "wait_ns",
+    )
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
@@ -47,6 +61,7 @@ class Thread:
         self.wait_ns = 0
         self.slices = 0
         self.moved_ns = 0
+        self.lost = False
         self.comm: str | None = None
         self.start_ticks: int | None = None
 
@@ -162,7 +177,7 @@ class ThreadsProbe:
             yield from self.bury(pid, t_ns)
         for pid in moment.moved & moment.processes.keys():
             for line in self._look_at(pid, t_ns, moved):
-                if line["kind"] == "threads.died":
+                if line["kind"] == "threads.died" and not moved.keys().isdisjoint(line["tid"]):
                     died.append(line)
                 else:
                     yield line
@@ -244,8 +259,9 @@ class ThreadsProbe:
                 yield from self._gaps.say(t_ns, threads.pid, "threads", reason, error.strerror or "")
             return
         gone = [thread for tid, thread in threads.by_tid.items() if tid not in there]
-        if gone:
-            yield self._forget(threads, gone, t_ns)
+        replaced = [thread for tid, thread in threads.by_tid.items() if thread.lost and tid in there]
+        for ended in filter(None, (gone, replaced)):
+            yield self._forget(threads, ended, t_ns)
         born = [self._first_sight(threads.pid, tid) for tid in sorted(there - threads.by_tid.keys())]
         if born:
             threads.by_tid.update((thread.tid, thread) for thread in born)
@@ -282,6 +298,7 @@ class ThreadsProbe:
     def _read_through_path(self, threads: Threads, thread: Thread) -> bytes:
         """Read a thread that has no descriptor; empty when it is gone."""
         if thread.descriptor != CLOSED:
+            thread.lost = True
             return b""
         try:
             return self._descriptors.open_and_read(thread, f"{threads.folder}/{thread.tid}/schedstat")
