@@ -20,7 +20,7 @@ from typing import Any
 from corelens.probes import pidfd, procfs
 from corelens.probes.descriptors import CLOSED, SCHEDSTAT_BYTES, Descriptors
 from corelens.probes.gaps import Gaps
-from corelens.probes.probe import Moment
+from corelens.probes.probe import Moment, Process
 from corelens.vocabulary import Line, columnar_line
 
 # One tick of the slowest common kernel (HZ=250): by so much the counter of a running thread lags.
@@ -91,13 +91,15 @@ class Threads:
         "links",
         "next_full_ns",
         "pid",
+        "start_ticks",
     )
 
-    def __init__(self, pid: int, proc: Path) -> None:
-        self.pid = pid
-        self.folder = f"{proc}/{pid}/task"
+    def __init__(self, process: Process, proc: Path) -> None:
+        self.pid = process.pid
+        self.start_ticks = process.start_ticks
+        self.folder = f"{proc}/{process.pid}/task"
         self.links: int | None = None
-        self.clock = pidfd.cpu_clock(pid)
+        self.clock = pidfd.cpu_clock(process.pid)
         self.by_tid: dict[int, Thread] = {}
         self.active: list[Thread] = []
         self.known_ns = 0
@@ -176,7 +178,7 @@ class ThreadsProbe:
         for pid in self._processes.keys() - moment.processes.keys():
             yield from self.bury(pid, t_ns)
         for pid in moment.moved & moment.processes.keys():
-            for line in self._look_at(pid, t_ns, moved):
+            for line in self._look_at(moment.processes[pid], t_ns, moved):
                 if line["kind"] == "threads.died" and not moved.keys().isdisjoint(line["tid"]):
                     died.append(line)
                 else:
@@ -211,10 +213,14 @@ class ThreadsProbe:
 
     # one process
 
-    def _look_at(self, pid: int, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
+    def _look_at(self, process: Process, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
+        pid = process.pid
         threads = self._processes.get(pid)
+        if threads is not None and threads.start_ticks != process.start_ticks:
+            yield from self.bury(pid, t_ns)
+            threads = None
         if threads is None:
-            threads = self._processes[pid] = Threads(pid, self._proc)
+            threads = self._processes[pid] = Threads(process, self._proc)
         if t_ns >= threads.next_full_ns or threads.count_moved():
             threads.next_full_ns = t_ns + FULL_PERIOD_NS
             yield from self._renew(threads, t_ns)
