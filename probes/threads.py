@@ -302,14 +302,17 @@ class ThreadsProbe:
         return all_there
 
     def _read_through_path(self, threads: Threads, thread: Thread) -> bytes:
-        """Read a thread that has no descriptor; empty when it is gone."""
+        """Read a thread that has no descriptor; empty when it is gone, as last read when there is none left."""
         if thread.descriptor != CLOSED:
             thread.lost = True
             return b""
         try:
             return self._descriptors.open_and_read(thread, f"{threads.folder}/{thread.tid}/schedstat")
-        except OSError:
-            return b""
+        except OSError as error:
+            if procfs.reason_of(error) != "descriptors":
+                return b""
+            self._descriptors.short = True
+            return thread.raw
 
     def _first_sight(self, pid: int, tid: int) -> Thread:
         thread = Thread(tid)
