@@ -40,6 +40,8 @@ class Births:
         if everyone or last is None or self._newest is None:
             return self._list_all(last, everyone=everyone or self._newest is None)
         if last == self._newest == self._older:
+            # Whoever has one of these ids after this has got it anew.
+            self._settled = frozenset()
             return []
         # What lies before the first listing is listed twice as well.
         older = self._older
