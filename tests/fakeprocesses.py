@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,7 @@ class FakeProcesses:
 
     def counters(self, pid: int) -> dict[int, tuple[int, int, int]]:
         """What the kernel says now of each thread."""
-        found = {}
+        found: dict[int, tuple[int, int, int]] = {}
         for folder in (self.proc / f"{pid}/task").iterdir():
             run, wait, slices = map(int, (folder / "schedstat").read_text().split())
             found[int(folder.name)] = (run, wait, slices)
@@ -146,6 +146,14 @@ class FakeProcesses:
         self.machine.write(f"{pid}/environ", "")
         (self.proc / str(pid) / "exe").unlink(missing_ok=True)
 
+    def refuse(self, path: object) -> None:
+        """Raise what opening a path that is forbidden, or for which there is no descriptor, raises."""
+        text = str(path)
+        if text.removeprefix(f"{self.proc}/") in self.forbidden:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if text.endswith(tuple(self.full)):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
     def moment(self, t_ns: int, *pids: int, moved: Iterable[int] | None = None, start: int = 100) -> Moment:
         """A round in which these processes live, and by default have moved."""
         processes = {pid: Process(pid, 1, start, "main") for pid in pids}
@@ -155,45 +163,44 @@ class FakeProcesses:
 def fake_processes(root: Path, patch: pytest.MonkeyPatch) -> FakeProcesses:
     """A machine without processes; `patch` puts the system's own calls back."""
     fake = FakeProcesses(machine(root))
-    if (root / "proc").stat().st_nlink < 2:
+    if fake.proc.stat().st_nlink < 2:
         pytest.skip("needs the kernel to count subfolders as links in the temporary folder")
-    fake.proc.joinpath("self").mkdir(exist_ok=True)
-    real_open, real_pread, real_link = os.open, os.pread, os.readlink
-    real_clock = time.clock_gettime_ns
+    real_open, real_link = os.open, os.readlink
 
+    def open_or_refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        fake.refuse(path)
+        return real_open(path, *arguments, **options)
+
+    def link_or_refuse(path: Any, **options: Any) -> Any:
+        fake.refuse(path)
+        return real_link(path, **options)
+
+    patch.setattr(time, "clock_gettime_ns", _clocks_of(fake, time.clock_gettime_ns))
+    patch.setattr(os, "open", open_or_refuse)
+    patch.setattr(os, "readlink", link_or_refuse)
+    patch.setattr(os, "pread", _ending_with_its_file(os.pread))
+    return fake
+
+
+def _clocks_of(fake: FakeProcesses, real: Callable[[int], int]) -> Callable[[int], int]:
     def clock(number: int) -> int:
         if number >= 0:
-            return real_clock(number)
+            return real(number)
         pid = ~(number >> 3)
         if pid not in fake.clocks:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return fake.clocks[pid]
 
-    def refuse(path: object) -> None:
-        text = str(path)
-        if text.removeprefix(f"{fake.proc}/") in fake.forbidden:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if text.endswith(tuple(fake.full)):
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return clock
 
-    def open_or_refuse(path: Any, *arguments: Any, **options: Any) -> int:
-        refuse(path)
-        return real_open(path, *arguments, **options)
 
-    def link_or_refuse(path: Any, **options: Any) -> Any:
-        refuse(path)
-        return real_link(path, **options)
-
+def _ending_with_its_file(real: Callable[[int, int, int], bytes]) -> Callable[[int, int, int], bytes]:
     def pread(descriptor: int, size: int, offset: int) -> bytes:
         if descriptor >= 0 and os.fstat(descriptor).st_nlink == 0:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-        return real_pread(descriptor, size, offset)
+        return real(descriptor, size, offset)
 
-    patch.setattr(time, "clock_gettime_ns", clock)
-    patch.setattr(os, "open", open_or_refuse)
-    patch.setattr(os, "readlink", link_or_refuse)
-    patch.setattr(os, "pread", pread)
-    return fake
+    return pread
 
 
 def table(lines: Iterable[Line], kind: str) -> list[dict[str, Any]]:
