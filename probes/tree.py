@@ -152,10 +152,11 @@ class TreeProbe:
     def _look_for_births(self, t_ns: int, *, everyone: bool = False) -> Iterator[Line]:
         fresh = self._births.look(everyone=everyone)
         stats = {stat.pid: stat for pid in fresh if (stat := self._stat(pid)) is not None}
-        for stat in stats.values():
+        ordered = _parents_first(stats.values())
+        for stat in ordered:
             yield from self._bury_predecessor(stat, t_ns)
             self._ray.notice(stat)
-        for stat in _parents_first(stats.values()):
+        for stat in ordered:
             joined_by = self._joins(stat)
             if joined_by is not None:
                 yield self._adopt(stat, joined_by, t_ns)
