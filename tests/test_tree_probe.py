@@ -351,6 +351,16 @@ def test_the_end_of_our_own_child_comes_from_whoever_reaps_it(fake: FakeProcesse
     assert tree.root_ended
 
 
+def test_who_ended_did_not_move(fake: FakeProcesses, tree: TreeProbe) -> None:
+    fake.start(50, ROOT)
+    look(tree, 0)
+    fake.run(50, 50, MS)
+    look(tree, 100 * MS)
+    assert tree.moved == {50}
+    list(tree.bury(50, 150 * MS))
+    assert tree.moved == set()
+
+
 def test_an_id_that_came_round_is_another_process(fake: FakeProcesses, tree: TreeProbe) -> None:
     fake.start(50, ROOT, comm="first")
     fake.start(60, 1)
@@ -470,6 +480,18 @@ def test_a_worker_with_a_lower_id_than_its_raylet_joins(fake: FakeProcesses, tre
     assert joined(look(tree, 0)) == {ROOT: "root", 80: "child", 60: "ray-session"}
 
 
+def test_the_workers_of_a_driver_that_ended_no_longer_join(fake: FakeProcesses, tree: TreeProbe) -> None:
+    raylet(fake, 60, OURS)
+    fake.start(50, ROOT, argv=("python", "driver.py"))
+    drive(fake, 50, OURS)
+    look(tree, 0)
+    assert tree.processes[50].role == "ray-driver"
+    fake.end(50)
+    look(tree, 500 * MS)
+    ray_worker(fake, 70, 60)
+    assert joined(look(tree, SECOND)) == {}
+
+
 # the kernel tells of ends
 
 CHILD = (
@@ -506,6 +528,22 @@ def test_a_real_child_that_joins_and_ends() -> None:
         assert (tree.pid_of(descriptor), set(tree.members)) == (None, {program.pid})
         program.say("reap")
         program.hear()
+        tree.close()
+
+
+def test_the_end_that_the_kernel_tells_of_is_not_told_by_looking() -> None:
+    """The thread probe must read what is left before the tree buries the process."""
+    with running(python(CHILD)) as program, select.epoll() as poll:
+        pid = int(program.hear())
+        tree = TreeProbe(program.pid, poll=poll)
+        look(tree, 0)
+        os.kill(pid, 9)
+        program.say("reap")
+        program.hear()
+        assert of(look(tree, 100 * MS), "process.died") == []
+        ((descriptor, _),) = poll.poll(60)
+        assert tree.pid_of(descriptor) == pid
+        assert kinds(tree.bury(pid, 150 * MS)) == ["process.died"]
         tree.close()
 
 
