@@ -174,7 +174,7 @@ def _latest(by_pid: dict[int, list[Life]], line: Line, *, alive: bool = False) -
     living = [life for life in begun if life.died_ns is None]
     # A successor may be introduced in the very round in which its predecessor is found dead.
     earlier = [life for life in living if life.born_ns < line["t_ns"]]
-    return (earlier[-1:] or living[:1] or [None])[0]
+    return earlier[-1] if earlier else next(iter(living), None)
 
 
 def _root(recording: Recording, everyone: list[Life]) -> Life:
