@@ -250,7 +250,11 @@ def checked(lines: Sequence[Line]) -> Sequence[Line]:
     return lines
 
 
-def search(*more: Line, head: Line | None = None) -> list[Line]:
+SEARCH = header(agent=True, periods_ns={"tree": S, "threads": S})
+"""First line of the small search, whose readings are a second apart."""
+
+
+def search(*more: Line) -> list[Line]:
     """Lines of a small search: a main process, two workers, four trials, an agent; 4 s, 7 core-seconds."""
     lines = [
         limits(0, 2.0, "quota", quota_cores=2.0, memory_limit_bytes=4096 * MIB),

@@ -16,6 +16,7 @@ from tests.made_recordings import (
     HOST,
     MS,
     ROOT,
+    SEARCH,
     S,
     born,
     cgroup,
@@ -407,7 +408,7 @@ def test_busy_cores_stay_within_the_capacity(processes: int, period_ms: int, rou
 
 
 def test_the_small_search_adds_up() -> None:
-    made = summed(*search(), head=header())
+    made = summed(*search(), head=SEARCH)
     assert made.cpu.used_core_s == pytest.approx(7.2)
     assert made.cpu.run_queue_wait_share == pytest.approx(0.25 * 7 / (7.2 + 0.25 * 7))
     assert [(role.role, role.processes, role.used_core_s) for role in made.roles] == [

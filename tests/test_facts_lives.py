@@ -11,6 +11,7 @@ from corelens.reports.facts.processes import Life, Lives, began_before, start_ns
 from corelens.reports.report import TreeNode
 from tests.made_recordings import (
     ROOT,
+    SEARCH,
     S,
     born,
     changed,
@@ -173,7 +174,7 @@ def test_readings_of_a_process_that_nobody_introduced_are_left_out() -> None:
 
 
 def test_the_tree_holds_everybody_who_lived_at_the_peak() -> None:
-    made = summarise(recording(*search()))
+    made = summarise(recording(*search(), head=SEARCH))
     (root,) = made.tree
     assert sum(node.threads for node in (root, *root.children)) == made.threads.peak == 5
     assert [node.label for node in root.children] == ["LokyProcess-201", "LokyProcess-202"]

@@ -18,6 +18,7 @@ from tests.made_recordings import (
     HOST,
     MIB,
     ROOT,
+    SEARCH,
     S,
     born,
     changed,
@@ -203,7 +204,7 @@ def test_ray_workers_that_did_nothing_are_no_workers() -> None:
 
 
 def test_memory_is_that_of_the_workers_at_their_largest() -> None:
-    made = summed(*search())
+    made = summed(*search(), head=SEARCH)
     assert (made.memory.workers, made.memory.of) == (2, "workers")
     assert made.memory.rss_bytes == Spread(2, 100 * MIB, 110 * MIB, 120 * MIB, 110 * MIB)
     assert made.memory.pss_bytes == Spread(2, 60 * MIB, 70 * MIB, 80 * MIB, 70 * MIB)
@@ -427,7 +428,7 @@ def test_without_pools_the_reason_fits_the_recording(how: str, agent: bool, expe
 
 
 def test_nothing_is_unseen_where_everything_was_seen() -> None:
-    told = why(summed(*search(), head=header(agent=True)))
+    told = why(summed(*search(), head=SEARCH))
     assert told.keys() == {"/proc/PID/io"}
 
 

@@ -15,6 +15,7 @@ from corelens.reports.report import Report
 from corelens.vocabulary import Line
 from tests.made_recordings import (
     ROOT,
+    SEARCH,
     S,
     born,
     clocks,
@@ -246,6 +247,6 @@ def test_the_tree_at_the_peak_holds_all_its_threads(made: Recording) -> None:
 
 
 def test_the_small_search_counts_its_threads() -> None:
-    made = summed(*search())
+    made = summed(*search(), head=SEARCH)
     # Three in each worker, one of them the agent's.
     assert (made.threads.peak, made.threads.born, made.processes_peak) == (5, 3, 3)
