@@ -86,22 +86,31 @@ def hidden(recording: Recording, lives: Lives, clocks: Clocks) -> Hidden:
     parents = _parents(recording, lives)
     for life in _children_first(lives):
         parent = lives.parent(life)
-        if parent is not None and life.died_ns is not None:
+        died_ns = _ended_ns(recording, clocks, life)
+        if parent is not None and died_ns is not None:
             # What it reaped before the recording reaches the next parent up as well.
             before_ns, while_ns = parents[life].base_ns, parents[life].reaped_ns
             total_ns = (clocks.by_life[life].total_ns or 0) + before_ns + while_ns
-            parents[parent].children.append((life.died_ns, total_ns))
+            parents[parent].children.append((died_ns, total_ns))
     for life, counted in parents.items():
         _spread(counted, life.born_ns, clocks.busy)
     between_ns = sum(parent.hidden_ns for parent in parents.values())
     return _with_wait4(recording, clocks, parents[lives.root], lives.root, between_ns)
 
 
+def _ended_ns(recording: Recording, clocks: Clocks, life: Life) -> int | None:
+    """When it ended; where its death may be among what was lost to damage, when it was seen last."""
+    lossy = bool(recording.damage or recording.missing_chunks)
+    return clocks.by_life[life].read_ns if lossy and life.died_ns is None else life.died_ns
+
+
 def _with_wait4(recording: Recording, clocks: Clocks, root: _Parent, life: Life, between_ns: int) -> Hidden:
     truth_ns = waited_ns(recording)
     if truth_ns is None:
         return Hidden(between_ns, 0, 0)
-    seen_ns = clocks.by_life[life].used_ns + root.reaped_ns
+    # Where the program itself was lost to damage, another process stands in as the root, and reaped nothing.
+    known = life.pid == recording.header["target"]["pid"]
+    seen_ns = clocks.by_life[life].used_ns + root.reaped_ns if known else clocks.used_ns + between_ns
     fill_ns = max(0, truth_ns - seen_ns)
     clocks.busy.add(0, clocks.busy.grid.end_ns, fill_ns)
     surplus_ns = clocks.used_ns + between_ns + fill_ns - truth_ns
