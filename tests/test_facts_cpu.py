@@ -166,6 +166,21 @@ def test_a_root_whose_last_counters_were_lost_counts_its_children_once() -> None
     assert made.cpu.used_core_s == pytest.approx(2.5)
 
 
+def test_a_lost_death_in_a_damaged_recording_counts_no_cpu_twice() -> None:
+    lines = [born(0), born(1, 7, ROOT), clocks(3, (7, 2.0, 1)), detail(4, ROOT, reaped_s=2.0)]
+    lines += [died(4, ROOT, 0.5), footer(4, user_s=2.5)]
+    damaged = summarise(recording(*lines, head=SLOW, missing_chunks=1))
+    assert damaged.cpu.used_core_s == pytest.approx(2.5)
+    # Without damage it is a daemon that still runs, and somebody else was reaped.
+    assert summed(*lines).cpu.used_core_s == pytest.approx(4.5)
+
+
+def test_a_stand_in_for_a_lost_root_reaped_nothing() -> None:
+    lines = [born(0, 7, ROOT), clocks(3, (7, 2.0, 1)), born(0, 8, ROOT), clocks(3, (8, 3.0, 1))]
+    made = summarise(recording(*lines, footer(4, user_s=5.5), head=SLOW, missing_chunks=1))
+    assert made.cpu.used_core_s == pytest.approx(5.5)
+
+
 def test_a_child_that_outlived_its_parent_was_not_reaped_by_it() -> None:
     # The daemon (8) is no part of what the root reaped, so the 2 core-s there are another child's.
     made = summed(
