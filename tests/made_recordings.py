@@ -10,9 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+
 from corelens.recording import Damage, Recording, RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, KINDS, Line, columnar_line
 from tests.test_vocabulary import complaints
+
+ALWAYS_THE_SAME = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+"""For tests of properties: the same examples in every run, and a busy machine may take its time."""
 
 S = 1_000_000_000
 MS = 1_000_000

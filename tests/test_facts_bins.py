@@ -22,7 +22,7 @@ from corelens.reports.facts.bins import (
 from corelens.reports.facts.pace import Pace
 from corelens.reports.facts.spread import spread
 from corelens.reports.report import Spread
-from tests.made_recordings import MS, S, header, ns, rate, recording
+from tests.made_recordings import ALWAYS_THE_SAME, MS, S, header, ns, rate, recording
 
 TIMES = st.integers(min_value=0, max_value=20 * S)
 GRIDS = st.builds(Grid, st.sampled_from([100 * MS, S, 7 * S]), st.integers(min_value=1, max_value=20 * S))
@@ -30,6 +30,7 @@ LEVELS = st.lists(st.tuples(TIMES, st.integers(0, 9)), max_size=8).map(sorted)
 INTERVALS = st.lists(st.tuples(TIMES, TIMES, st.floats(0, 1e10)), max_size=8)
 
 
+@ALWAYS_THE_SAME
 @example(60 * S + 1, 10 * MS)
 @example(600 * 3600 * S + 300 * S, S)
 @given(st.integers(min_value=1, max_value=400 * 86_400 * S), st.sampled_from([10 * MS, 100 * MS, S, 10 * S]))
@@ -59,6 +60,7 @@ def test_steps_are_round(end_s: float, period_ns: int, step_s: float) -> None:
     assert grid_for(ns(end_s), period_ns).step_ns == ns(step_s)
 
 
+@ALWAYS_THE_SAME
 @given(GRIDS, INTERVALS)
 def test_amounts_add_up_wherever_they_fall(grid: Grid, intervals: list[tuple[int, int, float]]) -> None:
     amounts = Amounts(grid)
@@ -72,6 +74,7 @@ def test_amounts_add_up_wherever_they_fall(grid: Grid, intervals: list[tuple[int
         assert sum(map(mul, amounts.rates(), widths)) == pytest.approx(total, abs=1e-3)
 
 
+@ALWAYS_THE_SAME
 @given(GRIDS, st.data())
 def test_an_even_rate_is_even_in_every_bin(grid: Grid, data: st.DataObject) -> None:
     # Intervals that follow one another, the last one beyond the end: a look may come after the target's end.
@@ -104,6 +107,7 @@ def test_until_takes_part_of_a_bin(t_s: float, expected: float) -> None:
     assert amounts.until(ns(t_s)) == pytest.approx(expected)
 
 
+@ALWAYS_THE_SAME
 @given(GRIDS, LEVELS)
 def test_the_largest_level_of_a_bin_is_one_that_held_in_it(grid: Grid, levels: list[tuple[int, int]]) -> None:
     for index, found in enumerate(largest(levels, grid)):
@@ -114,6 +118,7 @@ def test_the_largest_level_of_a_bin_is_one_that_held_in_it(grid: Grid, levels: l
         )
 
 
+@ALWAYS_THE_SAME
 @given(LEVELS, TIMES)
 def test_the_mean_of_a_level_is_between_its_extremes(levels: list[tuple[int, int]], end_ns: int) -> None:
     found = time_mean(levels, 0, end_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corelens.recording import Recording
@@ -13,6 +13,7 @@ from corelens.reports.facts import summarise
 from corelens.reports.report import Report
 from corelens.vocabulary import Line
 from tests.made_recordings import (
+    ALWAYS_THE_SAME,
     HOST,
     MS,
     ROOT,
@@ -380,7 +381,7 @@ def programs(draw: st.DrawFn) -> Recording:
     return recording(*in_order, died(10, ROOT, 0.0), footer(10, user_s=total_s))
 
 
-@settings(deadline=None)
+@ALWAYS_THE_SAME
 @given(programs())
 def test_no_core_second_is_lost_or_counted_twice(made: Recording) -> None:
     found = summarise(made)
@@ -389,7 +390,7 @@ def test_no_core_second_is_lost_or_counted_twice(made: Recording) -> None:
     assert found.cpu.used_core_s == pytest.approx(made.footer["user_ns"] / S, abs=0.021)
 
 
-@settings(deadline=None)
+@ALWAYS_THE_SAME
 @given(programs())
 def test_roles_processes_and_bins_add_up(made: Recording) -> None:
     found = summarise(made)
@@ -407,7 +408,7 @@ def test_roles_processes_and_bins_add_up(made: Recording) -> None:
     assert max(value or 0.0 for value in bins) <= found.cpu.busy_cores_peak + 1e-9
 
 
-@settings(deadline=None)
+@ALWAYS_THE_SAME
 @given(st.integers(1, 4), st.integers(1, 99), st.integers(3, 60))
 def test_busy_cores_stay_within_the_capacity(processes: int, period_ms: int, rounds: int) -> None:
     """All processes run all the time and are read in every round, the last one a moment after the end."""

@@ -15,6 +15,7 @@ from corelens.reports.facts.workers import workers
 from corelens.reports.report import Pool, Report, Spread, Trials
 from corelens.vocabulary import Line
 from tests.made_recordings import (
+    ALWAYS_THE_SAME,
     HOST,
     MIB,
     ROOT,
@@ -157,6 +158,7 @@ def test_parameters_that_are_no_object_are_none() -> None:
     assert trials(mark(0, "trial", "begin", "1", params=[1, 2])).trials[0].parameters == {}
 
 
+@ALWAYS_THE_SAME
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(1, 9), st.booleans()), min_size=1, max_size=9))
 def test_trials_add_up(drawn: list[tuple[int, int, bool]]) -> None:
     lines = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corelens.recording import Recording
@@ -14,6 +14,7 @@ from corelens.reports.facts.threads import Threads
 from corelens.reports.report import Report
 from corelens.vocabulary import Line
 from tests.made_recordings import (
+    ALWAYS_THE_SAME,
     ROOT,
     SEARCH,
     S,
@@ -231,7 +232,7 @@ def crowds(draw: st.DrawFn) -> Recording:
     return recording(*sorted(lines, key=lambda line: line["t_ns"]), footer(9), head=SLOW)
 
 
-@settings(deadline=None)
+@ALWAYS_THE_SAME
 @given(crowds())
 def test_the_tree_at_the_peak_holds_all_its_threads(made: Recording) -> None:
     report = summarise(made)

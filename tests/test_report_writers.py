@@ -22,10 +22,10 @@ from rich.console import Console
 from corelens.errors import MissingExtra
 from corelens.reports.facts import summarise
 from corelens.reports.formatting import markdown_text, plain
-from corelens.reports.json_report import SCHEMA, json_report
+from corelens.reports.json_report import SCHEMA, finite, json_report
 from corelens.reports.markdown import markdown
 from corelens.reports.pictures import TITLES, drawn
-from corelens.reports.report import Report, Spread, TreeNode, Unseen
+from corelens.reports.report import PoolView, Report, Spread, TreeNode, Unseen
 from corelens.reports.sections import (
     LONGEST_TITLE,
     MOST_TRIALS,
@@ -43,6 +43,7 @@ from corelens.reports.sections import (
 )
 from corelens.reports.terminal import show, sparkline
 from tests.made_recordings import (
+    ALWAYS_THE_SAME,
     HOST,
     ROOT,
     SEARCH,
@@ -176,6 +177,7 @@ def test_json_escapes_everything_and_loses_nothing() -> None:
     assert found["processes"][1]["comm"] == HOSTILE
 
 
+@ALWAYS_THE_SAME
 @given(st.text())
 def test_any_text_becomes_one_line_without_control(text: str) -> None:
     shown = plain(text)
@@ -185,6 +187,7 @@ def test_any_text_becomes_one_line_without_control(text: str) -> None:
     assert plain("".join(filter(str.isprintable, text))) == "".join(filter(str.isprintable, text))
 
 
+@ALWAYS_THE_SAME
 @given(
     st.text(st.characters(codec="utf-8") | st.sampled_from(list("\\`*_[]()<>#+-!|&;~=$:0123.")), min_size=1)
 )
@@ -273,6 +276,7 @@ def test_busy_cores_are_drawn_as_blocks(
     assert sparkline(values, top, width) == expected
 
 
+@ALWAYS_THE_SAME
 @given(st.lists(st.none() | st.floats(-1, 9), max_size=300), st.floats(0.01, 4), st.integers(1, 80))
 def test_a_curve_is_never_wider_than_asked(values: list[float | None], top: float, width: int) -> None:
     assert len(sparkline(values, top, width)) == min(width, len(values))
@@ -315,6 +319,15 @@ def test_every_section_of_the_small_search() -> None:
         "100 rounds at 1 Hz, 0 skipped for lateness",
     )
     assert ("/proc/PID/io", "forbidden: permission denied", "2") in found["What could not be seen"].rows
+
+
+def test_limit_variables_are_told_as_far_as_they_are_known() -> None:
+    nothing = PoolView(1, "child", 4, {}, {}, ())
+    unread = PoolView(2, "main", 4, None, {"OMP_NUM_THREADS": "1"}, ())
+    assert titled(small(views=(nothing, unread, unread)))["Thread-limit variables"].rows == (
+        ("main", "2", "—", "OMP_NUM_THREADS=1", "—"),
+    )
+    assert "Thread-limit variables" not in titled(small(views=(nothing,)))
 
 
 def test_sections_with_nothing_to_say_are_left_out() -> None:
@@ -448,6 +461,12 @@ def test_json_says_null_where_a_number_is_none() -> None:
     odd = replace(trials.trials[0], value=math.nan, parameters={"x": math.inf, "y": [-math.inf, (1.5,)]})
     found = json.loads(json_report(small(trials=replace(trials, trials=(odd,)))))["trials"]["trials"][0]
     assert (found["value"], found["parameters"]) == (None, {"x": None, "y": [None, [1.5]]})
+
+
+def test_what_json_cannot_say_is_null_at_any_depth() -> None:
+    assert finite({1: [math.inf, (math.nan, "x")], "y": {"z": -math.inf}}) == {
+        "1": [None, [None, "x"]], "y": {"z": None},
+    }  # fmt: skip
 
 
 def test_json_holds_a_chain_deeper_than_calls_can_nest() -> None:
