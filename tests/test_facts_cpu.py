@@ -182,6 +182,28 @@ def test_a_stand_in_for_a_lost_root_reaped_nothing() -> None:
     assert made.cpu.used_core_s == pytest.approx(5.5)
 
 
+def test_hidden_cpu_lies_where_the_counters_outran_the_known_children() -> None:
+    # The known child dies in the very look that counts it, and two core-seconds of others come after it.
+    made = summed(
+        born(0), born(0, 7, ROOT), clocks(2, (7, 2.0, 1)), died(2, 7, 2.0),
+        detail(2, ROOT, reaped_s=2.0), detail(4, ROOT, reaped_s=4.0), died(4, ROOT, 0.0), footer(4, user_s=4.0),
+    )  # fmt: skip
+    assert made.timeline.step_s == 2
+    assert made.timeline.busy_cores == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize(("hidden_s", "told"), [(0.202, False), (0.206, True)])
+def test_two_per_cent_of_everything_are_worth_telling(hidden_s: float, told: bool) -> None:
+    lines = [born(0), clocks(10, (ROOT, 10.0, 1)), died(10, ROOT, 10.0), footer(10, user_s=10.0 + hidden_s)]
+    assert ("who used part of the CPU" in why(summed(*lines))) is told
+
+
+@pytest.mark.parametrize(("hidden_s", "told"), [(0.02, False), (0.021, True)])
+def test_two_ticks_are_rounding(hidden_s: float, told: bool) -> None:
+    lines = [born(0), died(1, ROOT, 0.1), footer(1, user_s=0.1 + hidden_s)]
+    assert ("who used part of the CPU" in why(summed(*lines))) is told
+
+
 def test_a_child_that_outlived_its_parent_was_not_reaped_by_it() -> None:
     # The daemon (8) is no part of what the root reaped, so the 2 core-s there are another child's.
     made = summed(

@@ -374,6 +374,12 @@ def test_without_a_command_line_the_first_process_names_the_run() -> None:
     assert summed(born(0, argv=["a", "b"]), head=head).source.argv == ("a", "b")
 
 
+def test_the_host_is_as_the_header_says() -> None:
+    made = summed(born(0)).host
+    assert (made.hostname, made.kernel, made.cpu_model, made.python) == ("lab", "6.18", "EPYC", "3.11.7")
+    assert (made.logical_cores, made.physical_cores, made.memory_bytes) == (4, 2, 8_000_000_000)
+
+
 def test_a_host_that_says_nothing_is_unknown() -> None:
     made = summed(born(0), head=header(host=dict.fromkeys(HOST))).host
     assert (made.hostname, made.logical_cores, made.physical_cores, made.memory_bytes) == (

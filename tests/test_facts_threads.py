@@ -126,6 +126,11 @@ def test_nothing_ran_is_no_share() -> None:
     assert summed(born(0), footer(1)).cpu.run_queue_wait_share is None
 
 
+def test_half_of_the_runnable_time_was_waited() -> None:
+    made = summed(born(0), threads_born(1, (ROOT, 5)), read(2, (5, 0.5, 0.5)), footer(3))
+    assert (made.cpu.run_queue_wait_s, made.cpu.run_queue_wait_share) == (0.5, 0.5)
+
+
 # How many
 
 
