@@ -60,6 +60,11 @@ def test_steps_are_round(end_s: float, period_ns: int, step_s: float) -> None:
     assert grid_for(ns(end_s), period_ns).step_ns == ns(step_s)
 
 
+@pytest.mark.parametrize("step_s", [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200])
+def test_every_round_step_is_used(step_s: float) -> None:
+    assert grid_for(ns(600 * step_s), MS).step_ns == ns(step_s)
+
+
 @ALWAYS_THE_SAME
 @given(GRIDS, INTERVALS)
 def test_amounts_add_up_wherever_they_fall(grid: Grid, intervals: list[tuple[int, int, float]]) -> None:

@@ -322,6 +322,7 @@ def test_throttling_counts_since_the_beginning_on_the_worst_level() -> None:
         cgroup(1, "/memory-only", None), footer(1),
     )  # fmt: skip
     assert made.capacity.throttled_s == pytest.approx(1.0)
+    assert summed(born(0), cgroup(0, "/a", 7.0), cgroup(1, "/a", 7.0), footer(1)).capacity.throttled_s == 0.0
     assert summed(born(0), footer(1)).capacity.throttled_s is None
 
 

@@ -247,6 +247,7 @@ def test_faults_count_while_recording() -> None:
     attached = summed(old, detail(1, ROOT, faults=70), detail(2, ROOT, faults=75), head=header("attached"))
     assert attached.processes[0].major_faults == 5
     assert summed(born(0), detail(1, ROOT, faults=70)).processes[0].major_faults == 70
+    assert summed(born(0), detail(1, ROOT, faults=0)).processes[0].major_faults == 0
     assert summed(born(0)).processes[0].major_faults is None
 
 
