@@ -72,6 +72,11 @@ def test_a_lost_birth_is_dated_by_the_kernel() -> None:
     assert (life.born_ns, life.began_before) == (ns(1.5), False)
 
 
+def test_a_lost_birth_before_the_recording_is_dated_by_its_beginning() -> None:
+    life = lives(born(30, start_ticks=50_000, again=True), how="attached").root
+    assert (life.born_ns, life.began_before) == (0, True)
+
+
 def test_a_lost_birth_does_not_count_cpu_twice() -> None:
     # The birth at 1 s lay in damaged bytes: readings of the process are older than its introduction at 30 s.
     read = [clocks(second, (7, second - 1.0, 1)) for second in range(2, 41)]

@@ -42,6 +42,7 @@ from corelens.reports.sections import (
     troubles,
 )
 from corelens.reports.terminal import show, sparkline
+from corelens.vocabulary import Line
 from tests.made_recordings import (
     ALWAYS_THE_SAME,
     HOST,
@@ -366,6 +367,15 @@ def test_trials_that_failed_or_did_not_end_are_told() -> None:
     found = titled(summarise(recording(born(0), *lines, died(4), footer(4))))["Trials"]
     assert found.notes == ("duration (min / median / max): —", "1 failed, 1 unfinished")
     assert found.rows[1] == ("1", "100", "100", "1.00 s", "—", "—", "unfinished")
+
+
+def test_trials_that_all_went_well_are_not_called_failed() -> None:
+    def notes(*lines: Line) -> tuple[str, ...]:
+        return titled(summarise(recording(born(0), *lines, died(4), footer(4))))["Trials"].notes
+
+    assert len(notes(*trial(0, 1, 0))) == 1
+    assert notes(*trial(0, 1, 0), *trial(1, 2, 1, state="failed"))[1] == "1 failed, 0 unfinished"
+    assert notes(*trial(0, 1, 0), *trial(1, None, 1))[1] == "0 failed, 1 unfinished"
 
 
 def test_what_was_not_measured_is_a_dash_and_never_zero() -> None:
