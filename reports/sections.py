@@ -89,7 +89,7 @@ def seconds(value: float | None) -> str:
         return ABSENT
     if value < 60:
         return f"{value:.2f} s"
-    minutes, rest = divmod(value, 60)
+    minutes, rest = divmod(round(value, 1), 60)
     return f"{int(minutes)} min {rest:04.1f} s"
 
 
