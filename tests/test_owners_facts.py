@@ -201,6 +201,33 @@ def test_threads_that_serve_a_library_are_helpers(name: str, label: str) -> None
     assert (found.kind, found.label) == (owned.PYTHON_HELPER, label)
 
 
+def stacks(*frames: tuple[str, str]) -> tuple[Line, ...]:
+    """One stack of the second thread, outermost frame first."""
+    return (
+        {
+            "kind": "stacks.frames", "t_ns": MS, "frame": list(range(len(frames))),
+            "file": [file for file, _ in frames], "function": [name for _, name in frames], "line": [1] * len(frames),
+        },
+        {"kind": "stacks.chains", "t_ns": MS, "stack": [0], "frames": [list(range(len(frames)))]},
+        {"kind": "stacks", "t_ns": MS, "pid": [10], "tid": [11], "stack": [0]},
+    )  # fmt: skip
+
+
+THREADING = [
+    ("/usr/lib/python3.11/threading.py", name) for name in ("Thread._bootstrap", "Thread._bootstrap_inner")
+]
+
+
+def test_a_helper_without_a_name_is_told_by_the_function_that_it_runs() -> None:
+    monitor = stacks(*THREADING, (f"{PACKAGES}/tqdm/_monitor.py", "TMonitor.run"), THREADING[0])
+    found = only(recorded(born(0, 10, 11), *PYTHON_LINES, named("Thread-1"), *monitor)).owner
+    assert (found.kind, found.label) == (owned.PYTHON_HELPER, "tqdm monitor")
+    working = stacks(
+        *THREADING, ("/home/me/search.py", "trial"), (f"{PACKAGES}/tqdm/_monitor.py", "TMonitor.run")
+    )
+    assert only(recorded(born(0, 10, 11), *PYTHON_LINES, *working)).owner.kind == owned.PYTHON
+
+
 @pytest.mark.parametrize("name", ["Thread-1", "Thread-7 (worker)", "ThreadPoolExecutor-0_3", "trial-1"])
 def test_a_thread_that_may_work_is_no_helper(name: str) -> None:
     assert helper_of(name) is None

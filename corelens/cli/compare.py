@@ -95,10 +95,9 @@ def _check_files(files: Sequence[Path]) -> None:
 
 def _summarised(path: Path) -> Report:
     from corelens.recording import read
-    from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path), SymbolsOnDisk())
+    return summarise(read(path))
 
 
 def _usable(recordings: Sequence[Path]) -> tuple[list[Report], list[Skipped]]:

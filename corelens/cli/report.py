@@ -42,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _summarised(path: Path) -> Report:
     from corelens.recording import read
-    from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path), SymbolsOnDisk())
+    return summarise(read(path))
 
 
 def _to_terminal(report: Report, output: Path | None) -> None:

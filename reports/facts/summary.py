@@ -24,17 +24,15 @@ from corelens.reports.facts import (
     unseen,
     workers,
 )
-from corelens.reports.facts.owners import Symbols, no_symbols
 from corelens.reports.facts.pace import Pace
 from corelens.reports.report import Report, ThreadCount
 
 _NS_PER_S = 1_000_000_000
 
 
-def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
+def summarise(recording: Recording) -> Report:
     """Sum a recording up; needs neither the machine nor the time of day.
 
-    `symbols` names functions of libraries where the reading machine has the same files.
     Raises NothingMeasured when no process was ever seen.
     """
     if not recording.lines("process.born"):
