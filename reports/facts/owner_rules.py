@@ -147,7 +147,10 @@ def copy_of(path: str) -> str:
             return folder.removesuffix(".libs").replace("_", "-")
     if any(part in _CONDA for part in parts):
         return "conda"
-    return "system" if path.startswith(_SYSTEM) else PurePosixPath(path).parent.name or path
+    if path.startswith(_SYSTEM):
+        return "system"
+    folder = PurePosixPath(path).parent.name
+    return "environment" if folder in ("lib", "lib64") else folder or path
 
 
 def library_name(path: str) -> str:
