@@ -17,7 +17,7 @@ from corelens.probes.owners_descriptor import Refused, RobustList
 from corelens.probes.probe import Moment, Process
 from corelens.recording import read
 from corelens.vocabulary import Line
-from tests.programs import PYTHON, WAITING_THREADS, Program, python, rows, running, wait_until
+from tests.programs import PYTHON, WAITING_THREADS, Program, python, rows, running, state, wait_until
 from tests.thread_truth import compiled, living_threads
 
 NOBODY = 65534
@@ -287,6 +287,17 @@ def test_another_program_by_exec(tmp_path: Path) -> None:
         assert {row["tid"] for row in after} == living_threads({target.pid})
     assert [row["how"] for row in after] == ["main", "start-routine", "start-routine"]
     assert before.isdisjoint(row["tid"] for row in after)
+
+
+def test_threads_that_outlive_the_first(tmp_path: Path) -> None:
+    """A first thread that ended takes the memory out of the folder of the process, and not out of theirs."""
+    program = compiled(tmp_path, PROGRAM.replace("return 0;\n}", "pthread_exit(0);\n}"), "-pthread")
+    with ready([str(program)]) as target:
+        target.say("")
+        wait_until(lambda: state(target.pid, target.pid) == "Z", "the first thread has ended")
+        with looking(target.pid) as on:
+            known = on.look()
+    assert files(known, target.pid) == ["program", "program"]
 
 
 def test_another_process_with_the_same_number(tmp_path: Path) -> None:
