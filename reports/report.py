@@ -275,10 +275,11 @@ class Unseen:
 class LedgerTeams:
     """Alike OpenMP teams. The thread that opened one works in it and is counted with its own owner."""
 
-    teams: int
+    teams: int | None
+    """None: the threads that opened them were not found, so `threads_each` are in an unknown number of teams."""
     threads_each: int
     opened_by: str | None
-    """Owner of the threads that opened them; None: they were not found."""
+    """Owner of the threads that opened them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from corelens.reports.facts import owned
 from corelens.reports.facts.owned import Owned, Owner
+from corelens.reports.facts.thread_model import EXECUTOR_THREADS, LOKY_THREADS, POOL_THREADS, TQDM_MONITOR
 from corelens.reports.facts.threads import Thread
 from corelens.reports.report import LedgerTeams
 
@@ -23,6 +24,13 @@ OPENMP = frozenset({owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL})
 NOT_RECORDED = "owners were not recorded"
 _DIGITS = re.compile(r"\d+")
 _COPY = re.compile(r"\(([^()]*)\)$")
+# More telling words come first: joblib's and loky's threads are pools and executors too.
+_HELPER_WORDS = (
+    ("tqdm", TQDM_MONITOR),
+    ("loky", LOKY_THREADS),
+    ("executor", EXECUTOR_THREADS),
+    ("pool", POOL_THREADS),
+)
 _ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
 
@@ -68,31 +76,36 @@ def owner_of(thread: Thread, owned_by: Mapping[Thread, Owned]) -> Owner:
 
 def groups(threads: Iterable[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> list[Group]:
     """Put threads together by owner, in reading order."""
-    gathered: dict[tuple[str, str, str | None], list[tuple[Thread, Owner]]] = {}
+    gathered: dict[tuple[str, str, str | None], list[Thread]] = {}
     for thread in threads:
         owner = owner_of(thread, owned_by)
         key = (owner.kind, _pattern(thread, owner, workers), owner.reason)
-        gathered.setdefault(key, []).append((thread, owner))
-    made = [_group(pattern, members, owned_by) for (_, pattern, _), members in gathered.items()]
+        gathered.setdefault(key, []).append(thread)
+    made = [_group(pattern, of, owned_by, workers) for (_, pattern, _), of in gathered.items()]
     return sorted(made, key=lambda group: (_ORDER.get(group.owner.kind, len(KINDS)), group.label))
 
 
 def _pattern(thread: Thread, owner: Owner, workers: Workers) -> str:
     if thread in workers.threads:
         return f"{workers.word}s"
+    if owner.kind == owned.PYTHON_HELPER:
+        return helper_name(owner.label) or owner.label
     return _DIGITS.sub("*", owner.label) if owner.kind == owned.PYTHON else owner.label
 
 
-def _group(pattern: str, members: list[tuple[Thread, Owner]], owned_by: Mapping[Thread, Owned]) -> Group:
-    threads = tuple(thread for thread, _ in members)
-    owner = members[0][1]
+def helper_name(label: str) -> str | None:
+    """Which helper of the model a thread belongs to, by its label; several threads can form one helper."""
+    words = label.lower()
+    return next((helper.name for word, helper in _HELPER_WORDS if word in words), None)
+
+
+def _group(pattern: str, threads: list[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> Group:
+    owner = owner_of(threads[0], owned_by)
     found = [owned_by.get(thread) for thread in threads]
     masters = tuple(None if known is None else known.master for known in found)
-    return Group(owner, pattern if len(members) > 1 else _singular(pattern, owner), threads, masters)
-
-
-def _singular(pattern: str, owner: Owner) -> str:
-    return owner.label if "*" in pattern else pattern
+    alone = owner.label if owner.kind == owned.PYTHON else pattern
+    alone = workers.word if threads[0] in workers.threads else alone
+    return Group(owner, pattern if len(threads) > 1 else alone, tuple(threads), masters)
 
 
 def teams(group: Group, by_thread: Mapping[Thread, Group], workers: Workers) -> tuple[LedgerTeams, ...]:
@@ -104,7 +117,7 @@ def teams(group: Group, by_thread: Mapping[Thread, Group], workers: Workers) -> 
     alike = Counter((size, _opener(master, by_thread, workers)) for master, size in sizes.items() if master)
     ordered = sorted(alike.items(), key=lambda item: (-item[1] * item[0][0], item[0]))
     made = [LedgerTeams(count, size, opener) for (size, opener), count in ordered]
-    return (*made, LedgerTeams(1, lost, None)) if lost else tuple(made)
+    return (*made, LedgerTeams(None, lost, None)) if lost else tuple(made)
 
 
 def _opener(master: Thread, by_thread: Mapping[Thread, Group], workers: Workers) -> str:

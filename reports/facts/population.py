@@ -111,6 +111,12 @@ def agents(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> dic
     return since
 
 
+def agent_threads(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> frozenset[Thread]:
+    """The agents' own threads, which no count includes."""
+    said = {(lives.at(line["pid"], line["t_ns"]), line["agent_tid"]) for line in recording.lines("pools")}
+    return frozenset(thread for thread in threads if (thread.life, thread.tid) in said and thread.life)
+
+
 def _events(recording: Recording, lives: Lives, agents: dict[Life, int]) -> Iterator[tuple[int, Life, int]]:
     # Events of one moment keep this order: a process that is born, counted and gone in one round ends at 0.
     for life in lives.all:
