@@ -27,12 +27,16 @@ class Activity:
 
 def activity(recording: Recording, moments: Sequence[tuple[int, Iterable[Thread]]]) -> list[Activity]:
     """Judge the threads of each moment by the window around it, in one pass over the readings."""
-    windows = [_Window(t_ns - WINDOW_NS, t_ns + WINDOW_NS, tuple(threads)) for t_ns, threads in moments]
-    first_ns = next((line["t_ns"] for line in recording.lines("threads")), 0)
+    times = [line["t_ns"] for line in recording.lines("threads")]
+    first_ns, last_ns = min(times, default=0), max(recording.last_ns, *times, 0)
+    windows = [
+        _Window(max(t_ns - WINDOW_NS, first_ns), min(t_ns + WINDOW_NS, last_ns), tuple(threads))
+        for t_ns, threads in moments
+    ]
     before: dict[int, dict[Thread, _Reading]] = {}
     made: dict[int, Activity] = {}
-    marks = [(max(window.start_ns, first_ns), 0, place) for place, window in enumerate(windows)]
-    marks += [(window.end_ns, 1, place) for place, window in enumerate(windows)]
+    marks = [(window.start_ns, 0, place) for place, window in enumerate(windows)]
+    marks += [(max(window.end_ns, window.start_ns), 1, place) for place, window in enumerate(windows)]
     for (at_ns, closes, place), readings in _read_at(recording, sorted(marks)):
         window = windows[place]
         if not closes:
@@ -77,7 +81,7 @@ class _Window:
         """Compare the readings at both ends; one that was born in the window began at zero."""
         busy: set[Thread] = set()
         idle: set[Thread] = set()
-        for thread in self.threads:
+        for thread in self.threads if self.end_ns > self.start_ns else ():
             start = before.get(thread, (0, 0) if thread.born_ns > first_ns else None)
             end = after.get(thread)
             if start is None or end is None or sum(end) < sum(start):

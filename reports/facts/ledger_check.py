@@ -41,6 +41,8 @@ def lines(seen: Observed, prediction: Prediction | None, unknown: dict[Key, str]
         key = _group_key(group, seen.workers)
         term = terms.pop(key, None)
         made.append(_line(group, opened, seen.activity, *_predicted(group, key, term, prediction, unknown)))
+        if key == (owned.PYTHON, _EACH):
+            terms.pop((owned.PYTHON, ""), None)
     made += (_absent(term) for term in terms.values() if term.count)
     made += _unlisted(seen.present)
     return tuple(made)

@@ -63,7 +63,7 @@ class _Roll:
         everyone = list(threads)
         begun = {thread: _began_ns(recording, thread) for thread in everyone}
         self._begun = begun
-        self._coming = sorted(everyone, key=lambda thread: begun[thread], reverse=True)
+        self._coming = sorted(everyone, key=lambda thread: (begun[thread], thread.tid), reverse=True)
         self._late: dict[Thread, None] = {}
         self._listed: dict[Thread, None] = {}
 
