@@ -74,7 +74,7 @@ def _group_key(group: Group, workers: Workers) -> Key:
     if kind in _BY_LABEL:
         return kind, group.label
     if kind == owned.PYTHON:
-        if not workers.threads:
+        if not workers.told:
             return kind, _EACH
         return kind, "" if group.threads[0] in workers.threads else group.label
     return kind, ""

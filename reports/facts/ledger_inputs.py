@@ -22,6 +22,7 @@ from corelens.reports.facts.thread_model import (
     HELPERS_BY_NAME,
     OPENBLAS_BUILD_MAXIMUM,
     RAY_DRIVER,
+    WORKERS_ARE_PROCESSES,
     WORKERS_ARE_THREADS,
     Blas,
     Helper,
@@ -35,6 +36,7 @@ from corelens.reports.report import LedgerInput, Trial
 from corelens.vocabulary import Line
 
 _WORDS = {"optuna-threads": "Optuna worker", "joblib-threads": "joblib worker"}
+_WORKER_ROLES = ("pool-worker-", "loky-worker")
 _NS_PER_S = 1_000_000_000
 
 
@@ -54,6 +56,8 @@ class Program:
     """Threads that ran a marked trial."""
     forkers: dict[Life, int]
     """Processes that forked a worker without exec, and when first."""
+    owners_of_pools: frozenset[Life]
+    """Processes that started worker processes."""
 
 
 def program(recording: Recording, lives: Lives, trials: Iterable[Trial]) -> Program:
@@ -79,6 +83,7 @@ def program(recording: Recording, lives: Lives, trials: Iterable[Trial]) -> Prog
         pools=pools,
         trial_tids=ran,
         forkers=_forkers(lives),
+        owners_of_pools=_owners_of_pools(lives),
     )
 
 
@@ -91,6 +96,11 @@ def _forkers(lives: Lives) -> dict[Life, int]:
     return found
 
 
+def _owners_of_pools(lives: Lives) -> frozenset[Life]:
+    found = (lives.parent(life) for life in lives.all if life.role.startswith(_WORKER_ROLES))
+    return frozenset(parent for parent in found if parent is not None)
+
+
 def workers(
     known: Program, life: Life, threads: Iterable[Thread], owned_by: Mapping[Thread, Owned]
 ) -> Workers:
@@ -101,7 +111,9 @@ def workers(
     working = [thread for thread in python if thread.tid in ran]
     if not working and life is known.root and backend in WORKERS_ARE_THREADS:
         working = python
-    return Workers(frozenset(working), _WORDS.get(backend, "Python worker"))
+    word = _WORDS.get(backend, "Python worker")
+    told = bool(working) or (life is known.root and backend in WORKERS_ARE_PROCESSES)
+    return Workers(frozenset(working), word, told, life in known.owners_of_pools)
 
 
 @dataclass(slots=True)
@@ -136,7 +148,9 @@ class Inference:
     # one input each
 
     def _worker_count(self) -> Size:
-        told = self.known.labels.get("workers", "")
+        told, backend = self.known.labels.get("workers", ""), self.known.labels.get("backend", "")
+        if self.life is self.known.root and backend in WORKERS_ARE_PROCESSES:
+            return Size(0, f"the label backend={backend}, whose workers are processes")
         if self._of_the_replay() and told.isdecimal():
             # With one worker, Optuna and joblib run the work in the main thread.
             return Size(int(told) if int(told) > 1 else 0, f"the label workers={told}")
