@@ -211,12 +211,13 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["0", "--cores", "64", "--workers", "5"], "a count of 0 is too small"),
+        (["0", "--cores", "64", "--workers", "5"], "THREADS 0 is too small"),
         (["387", "--cores", "0", "--workers", "5"], "--cores 0 is too small"),
         (["387", "--cores", "64", "--workers", "-1"], "--workers -1 is too small"),
         (["387", "--cores", "64", "--workers", "5", "--libraries", "jax"], "does not know 'jax'"),
         (["387", "--cores", "64", "--workers", "5", "--backend", "dask"], "does not know 'dask'"),
-        (["387", "--workers", "5"], "--cores"),
+        (["387", "--workers", "5"], "got no --cores"),
+        (["--cores", "64", "--workers", "5"], "got no THREADS"),
         (["many", "--cores", "64", "--workers", "5"], "invalid int value: 'many'"),
     ],
 )

@@ -35,7 +35,7 @@ def _story() -> ThreadLedger:
 @pytest.fixture(name="pool")
 def _pool() -> ThreadLedger:
     """A main process and three equal loky workers, of which one was busier."""
-    lines, everyone = running({}), {}
+    lines, everyone = running({}), dict[int, tuple[Owner, int | None]]()
     for pid in (1000, 2000, 3000):
         owners = search(pid=pid, workers=0, team=0, blas=3, more=())
         everyone.update(owners)
@@ -108,7 +108,7 @@ def test_a_peak_at_another_time_is_told() -> None:
 
 def test_processes_without_a_prediction_share_the_reason() -> None:
     ray = Owner(owned.RAY, "Ray raylet", "raylet", None)
-    lines, everyone = running({}), {}
+    lines, everyone = running({}), dict[int, tuple[Owner, int | None]]()
     for pid in (1000, 2000):
         owners = dict.fromkeys(range(pid + 1, pid + 5), (ray, None))
         everyone.update(owners)

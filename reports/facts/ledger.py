@@ -95,8 +95,8 @@ def _rolls(
             by_life.setdefault(thread.life, []).append(thread)
     rolls: Rolls = {}
     for life, levels in people.levels.items():
-        times = sorted({*moments, *([own[life]] if life in own else [])})
-        counts = [(t_ns, count) for t_ns in times if (count := _count_at(levels, t_ns))]
+        times: set[int] = {*moments, own.get(life, moments[0])}
+        counts = [(t_ns, count) for t_ns in sorted(times) if (count := _count_at(levels, t_ns))]
         called = present(recording, by_life.get(life, ()), counts)
         rolls[life] = {each.t_ns: each for each in called}
     return rolls

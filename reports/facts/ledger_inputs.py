@@ -288,7 +288,8 @@ class Inference:
         """The largest size that the agent saw of a library: a pool that was lowered keeps its threads."""
         sizes: list[int] = []
         for line in self.known.pools.get(self.life, []):
-            for library in line["libraries"] or []:
+            libraries: list[Line] = line["libraries"] or []
+            for library in libraries:
                 size = library.get("num_threads")
                 if isinstance(size, int) and library.get("filepath") == group.owner.library:
                     sizes.append(size)
