@@ -181,7 +181,7 @@ def _threads(count: int) -> str:
 
 def _checks(found: Explanation) -> Iterator[str]:
     from corelens.reports.facts.decompositions import checks
-    from corelens.reports.facts.thread_guesses import RECORD
+    from corelens.reports.facts.thread_assumptions import RECORD
 
     shown = (*found.exact, *found.near, *found.nearest)
     before = sorted({each.before_work for each in shown})

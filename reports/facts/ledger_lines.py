@@ -83,7 +83,12 @@ def groups(threads: Iterable[Thread], owned_by: Mapping[Thread, Owned], workers:
         pattern = f"{workers.word}s" if thread in workers.threads else _pattern(owner, managed)
         gathered.setdefault((owner.kind, pattern, owner.reason), []).append(thread)
     made = [_group(pattern, of, owned_by, workers) for (_, pattern, _), of in gathered.items()]
-    return sorted(made, key=lambda group: (_ORDER.get(group.owner.kind, len(KINDS)), group.label))
+    return sorted(made, key=lambda group: (reading_order(group.owner.kind), group.label))
+
+
+def reading_order(kind: str) -> tuple[int, str]:
+    """Where a kind of owner stands in a ledger."""
+    return _ORDER.get(kind, len(KINDS)), kind
 
 
 def _pattern(owner: Owner, managed: bool) -> str:
