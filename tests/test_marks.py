@@ -39,6 +39,8 @@ REPORT: Line = {
     "torch_interop_threads": None,
     "cpu_count": 2,
     "variables": {},
+    "loads": [],
+    "module_threads": {},
     "versions": {},
     "python": "3.11.7",
     "python_threads": {},

@@ -17,6 +17,7 @@ from corelens.reports.facts import (
     reaped,
     recorder_cost,
     source,
+    thread_limits,
     threads,
     timeline,
     tree,
@@ -82,6 +83,7 @@ def summarise(recording: Recording) -> Report:
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
+        limits=thread_limits.limits(recording, lives, {}),
     )
 
 
