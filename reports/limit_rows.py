@@ -32,7 +32,7 @@ def limit_rows(limits: Sequence[Limit]) -> tuple[tuple[str, ...], ...]:
 def limit_notes(report: Report) -> tuple[str, ...]:
     """The sentences that the rows refer to, then what each role believes about cores."""
     alike = Counter(map(_alike, report.limits))
-    numbered = [f"{place}. {why}" for place, why in enumerate(_sentences(alike), start=1)]
+    numbered = [f"({place}) {why}" for place, why in enumerate(_sentences(alike), start=1)]
     return (*numbered, *_views(report.views))
 
 

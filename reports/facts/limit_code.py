@@ -74,26 +74,33 @@ def on_call(reading: Reading, asked: Set) -> Verdict:
     return Verdict(TOOK_EFFECT, f"it has {asked.threads} now")
 
 
-def on_threadpoolctl(reading: Reading, asked: int, torch_set: Set | None) -> Verdict | None:
-    """Judge what threadpoolctl, seen at work on OpenBLAS, did to OpenMP teams; None where none is larger.
+def on_threadpoolctl(
+    reading: Reading, asked: int, torch_set: Set | None, larger_at_work: Sequence[int] | None
+) -> Verdict | None:
+    """Judge what threadpoolctl, seen at work on OpenBLAS, did to OpenMP teams.
+
+    `larger_at_work` are sizes of larger teams that worked meanwhile, None where nobody saw teams; then what a
+    new thread gets decides. None for a library that could not have more threads anyway.
 
     Its OpenMP limit belongs to the thread that entered it. Where torch.set_num_threads was called, torch sets
     that number anew in every thread at its first use (init_num_threads in ParallelOpenMP.cpp).
     """
-    size = max(reading.size or 0, reading.observed or 0)
+    if larger_at_work is not None and not larger_at_work:
+        return Verdict(TOOK_EFFECT, "no larger team worked while it held")
+    size = max(larger_at_work or (reading.size or 0,))
     if size <= asked:
         return None
     fix = f"call torch.set_num_threads({asked}) before other threads start"
     if reading.library.name == TORCH and torch_set is not None and torch_set.threads > asked:
         return Verdict(
             OVERRIDDEN,
-            f"torch.set_num_threads({torch_set.threads}) comes over it at each thread's first use of torch:"
-            f" teams have {size} threads",
+            f"torch.set_num_threads({torch_set.threads}) comes over it at each thread's first use of torch,"
+            f" which then has a team of {size}",
             fix,
         )
     return Verdict(
         NOT_INHERITED,
-        f"it limits OpenMP only in the thread that enters it; other threads get teams of {size}",
+        f"it limits OpenMP only in the thread that enters it; another thread has a team of {size}",
         fix,
     )
 

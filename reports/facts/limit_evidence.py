@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 from corelens.recording import Recording
 from corelens.reports.facts import limit_readers as readers
@@ -69,6 +69,8 @@ class Evidence:
     libraries: tuple[Present, ...]
     packages: dict[str, str]
     forked: bool
+    owned: bool
+    """Whether its threads have owners, so that a team that is not there was looked for."""
 
     @property
     def now(self) -> dict[str, str] | None:
@@ -94,12 +96,13 @@ class _Found:
 
 
 def evidence(
-    recording: Recording, lives: Lives, teams: Mapping[Life, tuple[Team, ...]]
+    recording: Recording, lives: Lives, teams: Mapping[Life, tuple[Team, ...]], owned: Set[Life]
 ) -> dict[Life, Evidence]:
-    """What is known of every process that reported, or whose threads have owners, or that had variables."""
+    """What is known of every process; `owned` are those whose threads have owners."""
     reports = _reports(recording, lives)
     return {
-        life: _evidence(recording, life, reports.get(life, []), teams.get(life, ())) for life in lives.all
+        life: _evidence(recording, life, reports.get(life, []), teams.get(life, ()), life in owned)
+        for life in lives.all
     }
 
 
@@ -114,7 +117,9 @@ def _reports(recording: Recording, lives: Lives) -> dict[Life, list[Line]]:
     return found
 
 
-def _evidence(recording: Recording, life: Life, lines: list[Line], teams: tuple[Team, ...]) -> Evidence:
+def _evidence(
+    recording: Recording, life: Life, lines: list[Line], teams: tuple[Team, ...], owned: bool
+) -> Evidence:
     forked = bool(lines) and lines[0]["moment"] == "fork"
     started = bool(lines) and lines[0]["moment"] == "start"
     at_exec = lines[0]["variables"] if started else life.variables
@@ -132,6 +137,7 @@ def _evidence(recording: Recording, life: Life, lines: list[Line], teams: tuple[
         libraries=tuple(libraries),
         packages=lines[-1]["versions"] if lines else {},
         forked=forked,
+        owned=owned,
     )
 
 
@@ -286,8 +292,3 @@ def _teams_of(one: _Found, teams: tuple[Team, ...]) -> tuple[Team, ...]:
 
 def _largest(teams: Sequence[Team]) -> int | None:
     return max((team.threads for team in teams), default=None)
-
-
-def with_observed(present: Present, observed: int | None) -> Present:
-    """The same library with another observed size."""
-    return replace(present, reading=replace(present.reading, observed=observed))

@@ -128,19 +128,19 @@ def bounded(reading: Reading, asked: int) -> tuple[int, str | None]:
 
 def shell_fix(name: str, value: str) -> str:
     """The sentence that always works."""
-    return f"set it in the shell before Python starts: `{name}={value} python ...`"
+    return f"set it in the shell before Python starts: {name}={value} python ..."
 
 
 def read_when(library: Library) -> str:
-    """When a library reads its variables, in words."""
+    """When a library read its variables, in words."""
     if library.name == TORCH:
-        return "while torch is imported"
-    return "when it is loaded" if library.reads == "load" else "at its first use"
+        return "while torch was imported"
+    return "when it was loaded" if library.reads == "load" else "at its first use"
 
 
 def _after_reading(reading: Reading, name: str, value: str, set_by_parent: bool) -> Verdict:
     library, asked = reading.library, number(name, value)
-    read = f"{library.label} reads its variables {read_when(library)}"
+    read = f"{library.label} read its variables {read_when(library)}"
     if library.reads == "first use" and asked is not None and reading.sizes and reading.sizes[-1] == asked:
         return Verdict(TOOK_EFFECT, f"set before the first use: {_has(reading)}")
     fix = shell_fix(name, value)
@@ -152,7 +152,7 @@ def _after_reading(reading: Reading, name: str, value: str, set_by_parent: bool)
             f"{read}: the parent had loaded it before it set this, and a fork takes over what was loaded",
             fix,
         )
-    return Verdict(SET_TOO_LATE, f"{read}, and this appeared later: {_has(reading)}", fix)
+    return Verdict(SET_TOO_LATE, f"{read}, and this came later: {_has(reading)}", fix)
 
 
 def _loaded_unseen(reading: Reading, name: str, value: str) -> Verdict:

@@ -28,7 +28,8 @@ _FORKSERVER = "forkserver"
 def limits(recording: Recording, lives: Lives, owned: Mapping[Thread, Owned]) -> tuple[Limit, ...]:
     """Judge every limit of every process; without owners, observed sizes are absent."""
     pools = team_facts.teams(recording, owned)
-    known = evidence(recording, lives, pools)
+    seen = {thread.life for thread in owned if thread.life is not None}
+    known = evidence(recording, lives, pools, seen)
     rows: list[Limit] = []
     for life, process in known.items():
         parent = _giver(lives, life)
@@ -62,7 +63,7 @@ def _of_process(
             *_missing(process, parent, present),
             *_calls(recording, process, present, call),
             *_seen_calls(process, present, teams),
-            *_threadpoolctl(process, present, torch),
+            *_threadpoolctl(recording, process, present, torch),
         ]
         yield from rows or _unlimited(process, present)
 
@@ -115,7 +116,8 @@ def _calls(recording: Recording, process: Evidence, present: Present, call: Set 
         return
     name = present.reading.library.set_by
     if _is(present, readers.TORCH):
-        verdict = limit_code.on_torch_call(call, _larger_at_work(recording, present, call))
+        larger = _larger_at_work(recording, present, call.threads, _since(present, call.threads))
+        verdict = limit_code.on_torch_call(call, larger)
     else:
         verdict = limit_code.on_call(present.reading, call)
     if name == "threadpoolctl" and name not in process.packages:
@@ -123,10 +125,10 @@ def _calls(recording: Recording, process: Evidence, present: Present, call: Set 
     yield _row(process, present, name, str(call.threads), verdict)
 
 
-def _larger_at_work(recording: Recording, present: Present, call: Set) -> list[int]:
-    since = [t_ns for t_ns, size in present.sizes if size == call.threads]
-    larger = [team for team in present.teams if team.threads > call.threads]
-    return [team.threads for team in larger if team_facts.at_work_after(recording, team, since[0])]
+def _larger_at_work(recording: Recording, present: Present, threads: int, since_ns: int) -> list[int]:
+    """Sizes of teams above a number that still worked after a time."""
+    larger = [team for team in present.teams if team.threads > threads]
+    return [team.threads for team in larger if team_facts.at_work_after(recording, team, since_ns)]
 
 
 def _seen_calls(process: Evidence, present: Present, teams: tuple[Team, ...]) -> Iterator[Limit]:
@@ -140,16 +142,25 @@ def _seen_calls(process: Evidence, present: Present, teams: tuple[Team, ...]) ->
                 yield _row(process, present, present.reading.library.set_by, str(team.threads), verdict)
 
 
-def _threadpoolctl(process: Evidence, present: Present, torch: Set | None) -> Iterator[Limit]:
+def _threadpoolctl(
+    recording: Recording, process: Evidence, present: Present, torch: Set | None
+) -> Iterator[Limit]:
     if present.reading.library.name not in _OPENMP or "threadpoolctl" not in process.packages:
         return
     for other in process.libraries:
         asked = limit_code.set_by_code(other.reading) if _is(other, readers.OPENBLAS) else None
         if asked is not None:
-            verdict = limit_code.on_threadpoolctl(present.reading, asked.threads, torch)
+            since_ns = _since(other, asked.threads)
+            larger = _larger_at_work(recording, present, asked.threads, since_ns) if process.owned else None
+            verdict = limit_code.on_threadpoolctl(present.reading, asked.threads, torch, larger)
             if verdict is not None:
                 yield _row(process, present, "threadpoolctl", str(asked.threads), verdict)
             return
+
+
+def _since(present: Present, threads: int) -> int:
+    """When a library was first seen with a number of threads."""
+    return next((t_ns for t_ns, size in present.sizes if size == threads), 0)
 
 
 def _unlimited(process: Evidence, present: Present) -> Iterator[Limit]:
