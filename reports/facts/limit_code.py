@@ -19,10 +19,8 @@ from corelens.reports.facts.limit_verdicts import (
     Reading,
     Verdict,
     bounded,
+    physical_sizes,
 )
-
-# numexpr/utils.py: no more than this many where no variable says otherwise.
-_NUMEXPR_DEFAULT_MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +132,6 @@ def _given(reading: Reading) -> set[int]:
     cores = reading.cores
     if cores.allowed is None or cores.online is None:
         return set()
-    given = {cores.allowed, cores.online, cores.physical or cores.online}
-    most = reading.library.most
-    return given | {min(count, most or _NUMEXPR_DEFAULT_MOST) for count in given}
+    given = {cores.allowed, cores.online, cores.physical or cores.online, *physical_sizes(reading)}
+    most = [bound for bound in (reading.library.most, reading.library.most_unasked) if bound is not None]
+    return given | {min(count, *most) for count in given if most}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from corelens.recording import Recording
 from corelens.reports.facts import limit_readers as readers
@@ -122,7 +123,7 @@ def _evidence(
 ) -> Evidence:
     forked = bool(lines) and lines[0]["moment"] == "fork"
     started = bool(lines) and lines[0]["moment"] == "start"
-    at_exec = lines[0]["variables"] if started else life.variables
+    at_exec = _chosen(lines[0]["variables"]) if started else life.variables
     cores = _cores(recording, life)
     libraries = [*_reported(lines, at_exec, cores, teams)] if lines else [*_seen_outside(life, cores, teams)]
     known = [(line["t_ns"], line["variables"]) for line in lines]
@@ -141,8 +142,13 @@ def _evidence(
     )
 
 
-def _chosen(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name not in SET_BY_LOOKING}
+def _chosen(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Variables that mean something here. What another process wrote is not trusted to be text."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in SET_BY_LOOKING and isinstance(value, str)
+    }
 
 
 def _cores(recording: Recording, life: Life) -> Cores:
@@ -209,8 +215,9 @@ def _owners(teams: Sequence[Team]) -> Iterator[tuple[_Found, tuple[Team, ...]]]:
 def _sizes(line: Line) -> Iterator[tuple[str, _Found, int]]:
     """Each library that one report names, under a key of its own, and its threads."""
     versions: dict[str, str] = line["versions"] or {}
-    for library in line["libraries"] or []:
-        one = _asked(library)
+    libraries: list[Any] = line["libraries"] or []
+    for library in libraries:
+        one = _asked(cast(Line, library)) if isinstance(library, dict) else None
         if one is not None:
             yield one.path or one.label, one, library["num_threads"]
     torch = versions.get("torch")
@@ -218,9 +225,11 @@ def _sizes(line: Line) -> Iterator[tuple[str, _Found, int]]:
         if line[key] is not None:
             each = LIBRARIES[name]
             yield name, _Found(each, each.label, torch, None, "torch"), line[key]
-    for module, threads in (line.get("module_threads") or {}).items():
+    counts: dict[str, Any] = line.get("module_threads") or {}
+    for module in counts.keys() & LIBRARIES.keys():
         each = LIBRARIES[module]
-        yield module, _Found(each, each.label, versions.get(module), None, module), threads
+        if isinstance(counts[module], int):
+            yield module, _Found(each, each.label, versions.get(module), None, module), counts[module]
 
 
 def _asked(library: Line) -> _Found | None:

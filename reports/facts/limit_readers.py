@@ -42,6 +42,8 @@ class Library:
     bound: Bound | None = None
     most: int | None = None
     """Threads that its build allows."""
+    most_unasked: int | None = None
+    """Threads that it starts at most where no variable asks for more."""
     set_by: str = "code"
     """How a program changes the number later."""
 
@@ -111,6 +113,7 @@ LIBRARIES: dict[str, Library] = {
             "numexpr",
             ("NUMEXPR_NUM_THREADS", "OMP_NUM_THREADS"),
             ("NUMEXPR_MAX_THREADS",),
+            most_unasked=16,
             set_by="numexpr.set_num_threads",
         ),
         # numba/core/config.py: read when imported and again when something is compiled, until its threads run.

@@ -38,6 +38,13 @@ class Cores:
     physical: int | None
     online: int | None = None
 
+    @property
+    def physical_allowed(self) -> int | None:
+        """Fewest physical cores that its affinity can mean: every hardware thread of a core may be in it."""
+        if self.allowed is None or not self.physical or not self.online:
+            return self.physical
+        return min(self.allowed, -(-self.allowed * self.physical // self.online))
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -126,6 +133,14 @@ def bounded(reading: Reading, asked: int) -> tuple[int, str | None]:
     return min(cuts, default=(asked, None), key=lambda cut: cut[0])
 
 
+def physical_sizes(reading: Reading) -> range:
+    """Sizes that MKL may take for the physical cores of the affinity; which cores are siblings is unknown."""
+    cores = reading.cores
+    if reading.library.bound != "physical" or cores.allowed is None or cores.physical_allowed is None:
+        return range(0)
+    return range(cores.physical_allowed, min(cores.allowed, cores.physical or cores.allowed) + 1)
+
+
 def shell_fix(name: str, value: str) -> str:
     """The sentence that always works."""
     return f"set it in the shell before Python starts: {name}={value} python ..."
@@ -189,6 +204,8 @@ def _when_read(reading: Reading, name: str, asked: int) -> Verdict:
         return Verdict(TOOK_EFFECT, f"read {read_when(reading.library)}{_assumed(reading)}: {_has(reading)}")
     if size == made and cut is not None:
         return Verdict(OVERRIDDEN, f"{asked} was asked for and {cut}: {_has(reading)}")
+    if size < asked and size in physical_sizes(reading):
+        return Verdict(OVERRIDDEN, f"MKL stops at the physical cores that it may use: {_has(reading)}")
     return _changed(reading, name, asked)
 
 

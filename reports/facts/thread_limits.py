@@ -23,6 +23,7 @@ _SIZES = frozenset(name for library in LIBRARIES.values() for name in library.va
 _OPENMP = (readers.TORCH, readers.LIBGOMP, readers.LLVM_OPENMP)
 _RAY_WORKER = "ray-worker"
 _FORKSERVER = "forkserver"
+_LOKY_WORKER = "loky-worker"
 
 
 def limits(recording: Recording, lives: Lives, owned: Mapping[Thread, Owned]) -> tuple[Limit, ...]:
@@ -34,9 +35,19 @@ def limits(recording: Recording, lives: Lives, owned: Mapping[Thread, Owned]) ->
     for life, process in known.items():
         parent = _giver(lives, life)
         rows += _of_process(recording, process, known.get(parent) if parent else None, pools.get(life, ()))
-        if life is lives.root or process.libraries:
+        if _is_worth_telling(process, lives, any(each.agent for each in known.values())):
             rows += _unread(process)
     return tuple(rows)
+
+
+def _is_worth_telling(process: Evidence, lives: Lives, agents: bool) -> bool:
+    """Whether to name variables that nothing reads: of programs, not of the shell that started one.
+
+    loky hands its workers every variable that it knows, whatever they load.
+    """
+    if process.life.role == _LOKY_WORKER or process.agent != agents:
+        return False
+    return process.life is lives.root or bool(process.libraries)
 
 
 def _giver(lives: Lives, life: Life) -> Life | None:
@@ -105,7 +116,13 @@ def _missing(process: Evidence, parent: Evidence | None, present: Present) -> It
     if parent is None or process.forked or process.at_exec is None or present.reading.inherited:
         return
     theirs = parent.now or parent.at_exec or {}
+    ended_ns = process.life.died_ns
     for name in present.reading.library.variables:
+        if ended_ns is not None and any(
+            t_ns >= ended_ns and name not in variables for t_ns, variables in parent.variables
+        ):
+            # The parent set it when this process was over.
+            continue
         if name in theirs and not any(name in variables for _, variables in process.variables):
             verdict = limit_verdicts.on_missing(present.reading, name, theirs[name])
             yield _row(process, present, name, theirs[name], verdict)
