@@ -33,13 +33,19 @@ def limit_notes(report: Report) -> tuple[str, ...]:
     """The sentences that the rows refer to, then what each role believes about cores."""
     alike = Counter(map(_alike, report.limits))
     numbered = [f"({place}) {why}" for place, why in enumerate(_sentences(alike), start=1)]
-    return (*numbered, *_views(report.views))
+    return (*numbered, *_versions(report.limits), *_views(report.views))
+
+
+def _versions(limits: Sequence[Limit]) -> Iterator[str]:
+    known = {f"{limit.library} {limit.version}" for limit in limits if limit.library and limit.version}
+    if known:
+        yield f"versions: {', '.join(sorted(known))}"
 
 
 def _alike(limit: Limit) -> Alike:
     return (
         limit.role,
-        _library(limit),
+        limit.library or _ABSENT,
         _asked(limit),
         _number(limit.configured_threads),
         _number(limit.observed_threads),
@@ -56,12 +62,6 @@ def _rank(key: Alike) -> tuple[int, str, str, str, str]:
     verdict = key[5]
     place = _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER)
     return place, key[0], key[1], key[2], key[-1]
-
-
-def _library(limit: Limit) -> str:
-    if limit.library is None:
-        return _ABSENT
-    return limit.library if limit.version is None else f"{limit.library} {limit.version}"
 
 
 def _asked(limit: Limit) -> str:

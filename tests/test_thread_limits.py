@@ -263,7 +263,7 @@ def test_alike_limits_make_one_row_and_the_worst_come_first() -> None:
     free = Limit(13, "child", "torch inter-op", None, None, None, 64, None, None, "no variable", None)
     rows = limit_rows.limit_rows([fine, fine, free, code, ONE])
     assert rows == (
-        ("main", "1", "OpenBLAS (numpy) 0.3.31", "OMP_NUM_THREADS=1", "64", "—", "set-too-late", "1"),
+        ("main", "1", "OpenBLAS (numpy)", "OMP_NUM_THREADS=1", "64", "—", "set-too-late", "1"),
         ("child", "1", "torch intra-op", "torch.set_num_threads(1)", "1", "16", "overridden", "2"),
         ("child", "1", "torch inter-op", "—", "64", "—", "—", "3"),
         ("child", "2", "torch intra-op", "OMP_NUM_THREADS=1", "1", "1", "took-effect", "4"),
@@ -278,6 +278,7 @@ def test_the_sentences_beneath_say_why_once_and_what_each_role_believes() -> Non
     notes = limit_rows.limit_notes(replace(made_reports.report(), limits=(ONE, ONE), views=(view, view)))
     assert notes == (
         "(1) late; do this",
+        "versions: OpenBLAS (numpy) 0.3.31",
         "main (2 processes): os.cpu_count() 128, affinity 64 cores, quota 2.5 cores;"
         " variables at exec OMP_NUM_THREADS=8, now OMP_NUM_THREADS=1",
     )

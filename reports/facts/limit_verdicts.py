@@ -17,7 +17,15 @@ NOT_INHERITED = "not-inherited"
 IGNORED = "ignored"
 UNKNOWN = "unknown"
 
-VERDICTS = (TOOK_EFFECT, SET_TOO_LATE, OVERRIDDEN, NOT_INHERITED, IGNORED, UNKNOWN)
+VERDICTS = {
+    TOOK_EFFECT: "the library found it and has that many threads",
+    SET_TOO_LATE: "it appeared after the library had read its variables, or after a thread had used torch",
+    OVERRIDDEN: "something else decides: another variable, code, or the cores that the library may use",
+    NOT_INHERITED: "a parent or another thread has it, and it does not reach this process or these threads",
+    IGNORED: "no library of the process reads it, or the library takes no such value",
+    UNKNOWN: "what was seen does not decide; the sentence says what is missing",
+}
+"""What each word means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +211,8 @@ def _when_read(reading: Reading, name: str, asked: int) -> Verdict:
     if size == asked:
         return Verdict(TOOK_EFFECT, f"read {read_when(reading.library)}{_assumed(reading)}: {_has(reading)}")
     if size == made and cut is not None:
-        return Verdict(OVERRIDDEN, f"{asked} was asked for and {cut}: {_has(reading)}")
+        fix = f"ask for at most {made}"
+        return Verdict(OVERRIDDEN, f"{asked} was asked for and {cut}: {_has(reading)}", fix)
     if size < asked and size in physical_sizes(reading):
         return Verdict(OVERRIDDEN, f"MKL stops at the physical cores that it may use: {_has(reading)}")
     return _changed(reading, name, asked)
@@ -215,6 +224,7 @@ def _changed(reading: Reading, name: str, asked: int) -> Verdict:
         return Verdict(
             OVERRIDDEN,
             f"read {read_when(library)}, and code changed it afterwards ({library.set_by}): {_has(reading)}",
+            "change that call, it decides",
         )
     if size is not None and size < asked:
         return Verdict(
@@ -223,7 +233,7 @@ def _changed(reading: Reading, name: str, asked: int) -> Verdict:
     return Verdict(
         OVERRIDDEN,
         f"{_has(reading)}: code ({library.set_by}), or another value in os.environ before the import",
-        f"record the program from its start with --agent to see which, or {shell_fix(name, str(asked))}",
+        "record the program from its start with --agent to see which",
     )
 
 
