@@ -85,16 +85,14 @@ def require(*modules: str) -> None:
             pytest.skip(f"the lab or dev extra is not installed: no {module}")
 
 
-def recorded(
-    folder: Path, source: str, *flags: str, env: Mapping[str, str] | None = None, truth: bool = False
-) -> Case:
+def recorded(folder: Path, source: str, *, env: Mapping[str, str] | None = None, truth: bool = False) -> Case:
     """Record a program with the agent; with `truth` the teams that it told have owners."""
     output = folder / "case.corelens"
     base = {name: value for name, value in os.environ.items() if name not in LIMIT_VARIABLES}
     script = folder / "program.py"
     script.write_text(PREAMBLE + TEAMS + source)
     command = [PYTHON, str(script), str(output)]
-    done, recording = record(output, command, "--agent", *flags, env={**base, **(env or {})})
+    done, recording = record(output, command, "--agent", "--budget", "0", env={**base, **(env or {})})
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     limits = with_truth(recording, said) if truth else summary.summarise(recording).limits
