@@ -225,6 +225,10 @@ class Limit:
     """took-effect, set-too-late, overridden, not-inherited, ignored, unknown; None where nothing limits it."""
     why: str
     fix: str | None
+    loaded_at_s: float | None = None
+    """When the library was about to be loaded; None where nobody saw that."""
+    seen_at_s: float | None = None
+    """When the process was first seen with this value, or the library with this size."""
 
 
 @dataclass(frozen=True, slots=True)

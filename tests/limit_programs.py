@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from corelens.recording import Recording
+from corelens.recording import Recording, read
 from corelens.reports.facts import bins, processes, summary, thread_limits, threads
 from corelens.reports.facts.owned import OPENMP_GNU, Owned, Owner
 from corelens.reports.facts.pace import Pace
 from corelens.reports.report import Limit
 from corelens.vocabulary import LIMIT_VARIABLES
 from tests.agent_programs import PREAMBLE
-from tests.programs import PYTHON, record
+from tests.programs import PYTHON, record, recorder, running
 
 TEAMS = """
 import json, threading
@@ -31,12 +32,14 @@ def operate():
     (torch.ones(400_000) * 2).sum()
 
 def team():
-    # The agent's threads come and go beside it.
     before = set(threads())
     operate()
-    new = set(threads()) - before
-    members = [tid for tid in sorted(new) if "corelens" not in text_of("/proc/self/task/%d/comm" % tid)]
-    print(json.dumps({"master": threading.get_native_id(), "members": members}), flush=True)
+    # A thread that the agent asks a question with may have come, and goes again.
+    deadline = time.monotonic() + 10
+    members = set(threads()) - before
+    while len(members) != torch.get_num_threads() - 1 and time.monotonic() < deadline:
+        members &= set(threads())
+    print(json.dumps({"master": threading.get_native_id(), "members": sorted(members)}), flush=True)
     return 1 + len(members)
 
 def in_thread(act):
@@ -88,15 +91,35 @@ def require(*modules: str) -> None:
 def recorded(folder: Path, source: str, *, env: Mapping[str, str] | None = None, truth: bool = False) -> Case:
     """Record a program with the agent; with `truth` the teams that it told have owners."""
     output = folder / "case.corelens"
-    base = {name: value for name, value in os.environ.items() if name not in LIMIT_VARIABLES}
-    script = folder / "program.py"
-    script.write_text(PREAMBLE + TEAMS + source)
-    command = [PYTHON, str(script), str(output)]
-    done, recording = record(output, command, "--agent", "--budget", "0", env={**base, **(env or {})})
+    command = _command(folder, source, output)
+    done, recording = record(output, command, "--agent", "--budget", "0", env=_environment(env))
     assert done.returncode == 0, done.stderr
     said = done.stdout.splitlines()
     limits = with_truth(recording, said) if truth else summary.summarise(recording).limits
     return Case(said, recording, limits)
+
+
+def attached(folder: Path, source: str, *, env: Mapping[str, str]) -> Case:
+    """Attach to a program once it has told its first team; it goes on when it hears of the end."""
+    output = folder / "case.corelens"
+    with running(_command(folder, source, output), env=_environment(env)) as program:
+        said = [program.hear()]
+        flags = ("--pid", str(program.pid), "--duration", "0.5")
+        subprocess.run(recorder(output, *flags), check=True, capture_output=True)
+        assert program.end() == 0
+    recording = read(output)
+    return Case(said, recording, with_truth(recording, said))
+
+
+def _command(folder: Path, source: str, output: Path) -> list[str]:
+    script = folder / "program.py"
+    script.write_text(PREAMBLE + TEAMS + source)
+    return [PYTHON, str(script), str(output)]
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    base = {name: value for name, value in os.environ.items() if name not in LIMIT_VARIABLES}
+    return {**base, **(env or {})}
 
 
 def with_truth(recording: Recording, said: Sequence[str]) -> tuple[Limit, ...]:

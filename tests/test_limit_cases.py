@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corelens.probes.host import physical_cores
-from tests.limit_programs import Case, recorded, require
+from tests.limit_programs import Case, attached, recorded, require
 
 CORES = len(os.sched_getaffinity(0))
 needs_two_cores = pytest.mark.skipif(CORES < 2, reason="needs the kernel to give this process two cores")
@@ -264,6 +264,31 @@ def test_threadpoolctl_in_a_worker_holds_once_torch_has_initialised_it(
     case = recorded(tmp_path, IN_WORKER.format(before=before), truth=True)
     assert numbers(case) == [team]
     assert case.verdict("threadpoolctl", "1", "torch intra-op") == verdict
+
+
+ATTACHED = """
+import torch
+{call}
+def worker():
+    team()
+    sys.stdin.readline()
+in_thread(worker)
+"""
+
+
+@needs_two_cores
+@pytest.mark.parametrize(
+    ("call", "threads", "verdict"),
+    [("", 2, "took-effect"), ("torch.set_num_threads(4)", 4, "overridden")],
+    ids=["as exported", "changed by code"],
+)
+def test_an_attached_program_is_judged_by_its_teams_and_its_environment_at_exec(
+    tmp_path: Path, call: str, threads: int, verdict: str
+) -> None:
+    case = attached(tmp_path, ATTACHED.format(call=call), env={"OMP_NUM_THREADS": "2"})
+    row = case.row("OMP_NUM_THREADS", "2", "torch intra-op")
+    assert (row.verdict, row.observed_threads) == (verdict, threads)
+    assert row.configured_threads is None
 
 
 RAY = """

@@ -45,6 +45,7 @@ def test_the_variables_of_the_load_decide_and_later_ones_come_too_late() -> None
         (10, "OpenBLAS (numpy)", OMP, "8", "took-effect"),
         (10, "OpenBLAS (numpy)", OMP, "1", "set-too-late"),
     ]
+    assert [(row.loaded_at_s, row.seen_at_s) for row in limits(made)] == [(1, 0), (1, 2)]
 
 
 def test_a_value_that_the_program_replaced_in_time_is_overridden() -> None:

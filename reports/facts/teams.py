@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from corelens.recording import Recording
@@ -42,18 +42,17 @@ def teams(recording: Recording, owned: Mapping[Thread, Owned]) -> dict[Life, tup
     return found
 
 
-def at_work_after(recording: Recording, team: Team, t_ns: int) -> bool:
-    """Whether a member ran after a time; the first reading after it may still tell of the time before."""
-    tids = {thread.tid for thread in team.members}
+def at_work_after(recording: Recording, teams: Sequence[Team], t_ns: int) -> tuple[Team, ...]:
+    """Teams of which a member ran after a time; its first reading after it may still tell of the time before."""
+    team_of = {thread.tid: team for team in teams for thread in team.members}
     seen: set[int] = set()
-    for line in recording.lines("threads"):
-        if line["t_ns"] <= t_ns:
-            continue
-        moved = tids.intersection(line["tid"])
-        if moved & seen:
-            return True
-        seen |= moved
-    return False
+    worked: set[Team] = set()
+    for line in recording.lines("threads") if team_of else ():
+        if line["t_ns"] > t_ns:
+            moved = team_of.keys() & line["tid"]
+            worked.update(team_of[tid] for tid in moved & seen)
+            seen |= moved
+    return tuple(team for team in teams if team in worked)
 
 
 def _most_at_once(threads: Iterable[Thread], ends: Mapping[Thread, int]) -> int:

@@ -13,7 +13,7 @@ from corelens.reports.facts.limit_evidence import Evidence, Present, evidence
 from corelens.reports.facts.limit_readers import LIBRARIES
 from corelens.reports.facts.limit_verdicts import Reading, Verdict
 from corelens.reports.facts.owned import TORCH_PTHREADPOOL, Owned
-from corelens.reports.facts.processes import Life, Lives
+from corelens.reports.facts.processes import NS_PER_S, Life, Lives
 from corelens.reports.facts.teams import Team
 from corelens.reports.facts.threads import Thread
 from corelens.reports.report import Limit
@@ -145,7 +145,7 @@ def _calls(recording: Recording, process: Evidence, present: Present, call: Set 
 def _larger_at_work(recording: Recording, present: Present, threads: int, since_ns: int) -> list[int]:
     """Sizes of teams above a number that still worked after a time."""
     larger = [team for team in present.teams if team.threads > threads]
-    return [team.threads for team in larger if team_facts.at_work_after(recording, team, since_ns)]
+    return [team.threads for team in team_facts.at_work_after(recording, larger, since_ns)]
 
 
 def _seen_calls(process: Evidence, present: Present, teams: tuple[Team, ...]) -> Iterator[Limit]:
@@ -223,7 +223,24 @@ def _row(
         verdict=verdict.word or None,
         why=verdict.why,
         fix=verdict.fix,
+        loaded_at_s=_seconds(present.read_ns if present else None),
+        seen_at_s=_seconds(_first_seen_ns(process, present, limit, asked)),
     )
+
+
+def _first_seen_ns(
+    process: Evidence, present: Present | None, limit: str | None, asked: str | None
+) -> int | None:
+    if limit is None:
+        return None
+    if limit in _READ:
+        seen = (t_ns for t_ns, variables in process.variables if variables.get(limit) == asked)
+        return next(seen, None)
+    return next((t_ns for t_ns, size in present.sizes if str(size) == asked), None) if present else None
+
+
+def _seconds(t_ns: int | None) -> float | None:
+    return None if t_ns is None else t_ns / NS_PER_S
 
 
 def _is(present: Present, name: str) -> bool:
