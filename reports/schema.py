@@ -46,10 +46,10 @@ UNITS: tuple[tuple[str, str], ...] = (
 
 COUNTS = frozenset(
     {
-        "born", "configured_threads", "count", "complete", "cpu_count", "failed", "major_faults", "mean",
-        "observed_threads", "overlap_mean", "peak", "processes", "processes_peak", "processes_total",
-        "threads", "threads_peak", "ticks", "ticks_missed", "times", "unfinished", "waiting_threads",
-        "workers", "size",
+        "born", "count", "complete", "cpu_count", "failed", "major_faults", "mean", "overlap_mean", "peak",
+        "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
+        "times", "unfinished", "waiting_threads", "workers", "size",
+        "configured_threads", "observed_threads",
     }
 )  # fmt: skip
 """Names of numbers that count things."""
