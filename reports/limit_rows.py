@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from corelens.reports.report import Limit, PoolView, Report
 
 TITLE = "Thread limits: what took effect"
-COLUMNS = ("role", "processes", "library", "limit", "configured", "seen", "verdict", "why")
-NUMERIC = (False, True, False, False, True, True, False, True)
+COLUMNS = ("role", "library", "limit", "configured", "seen", "verdict", "why")
+NUMERIC = (False, False, False, True, True, False, True)
 _ABSENT = "—"
 _ORDER = ("set-too-late", "not-inherited", "overridden", "ignored", "unknown", None, "took-effect")
 """What needs the reader first; a verdict of a later corelens comes last."""
@@ -23,7 +23,7 @@ def limit_rows(limits: Sequence[Limit]) -> tuple[tuple[str, ...], ...]:
     alike = Counter(map(_alike, limits))
     numbers = {why: str(place) for place, why in enumerate(_sentences(alike), start=1)}
     return tuple(
-        (role, str(alike[key]), *cells, verdict or _ABSENT, numbers[why])
+        (_times(role, alike[key]), *cells, verdict or _ABSENT, numbers[why])
         for key in sorted(alike, key=_rank)
         for role, *cells, verdict, why in [key]
     )
@@ -40,6 +40,10 @@ def _versions(limits: Sequence[Limit]) -> Iterator[str]:
     known = {f"{limit.library} {limit.version}" for limit in limits if limit.library and limit.version}
     if known:
         yield f"versions: {', '.join(sorted(known))}"
+
+
+def _times(role: str, count: int) -> str:
+    return role if count == 1 else f"{count} × {role}"
 
 
 def _alike(limit: Limit) -> Alike:
@@ -78,7 +82,7 @@ def _number(threads: int | None) -> str:
 
 def _views(views: Sequence[PoolView]) -> Iterator[str]:
     for (role, told), count in Counter((view.role, _told(view)) for view in views).items():
-        yield f"{role} ({count} process{'es' if count > 1 else ''}): {told}"
+        yield f"{_times(role, count)}: {told}"
 
 
 def _told(view: PoolView) -> str:

@@ -177,7 +177,7 @@ def test_torch_calls_reach_only_threads_that_are_new_to_torch() -> None:
     [
         (64, None, [64], "not-inherited"),
         (64, None, [], "took-effect"),
-        (64, None, None, "not-inherited"),
+        (64, None, None, "unknown"),
         (1, None, None, None),
         (16, Set(16, True), [16], "overridden"),
         (1, Set(1, True), [16], "not-inherited"),

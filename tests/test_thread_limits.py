@@ -264,10 +264,10 @@ def test_alike_limits_make_one_row_and_the_worst_come_first() -> None:
     free = Limit(13, "child", "torch inter-op", None, None, None, 64, None, None, "no variable", None)
     rows = limit_rows.limit_rows([fine, fine, free, code, ONE])
     assert rows == (
-        ("main", "1", "OpenBLAS (numpy)", "OMP_NUM_THREADS=1", "64", "—", "set-too-late", "1"),
-        ("child", "1", "torch intra-op", "torch.set_num_threads(1)", "1", "16", "overridden", "2"),
-        ("child", "1", "torch inter-op", "—", "64", "—", "—", "3"),
-        ("child", "2", "torch intra-op", "OMP_NUM_THREADS=1", "1", "1", "took-effect", "4"),
+        ("main", "OpenBLAS (numpy)", "OMP_NUM_THREADS=1", "64", "—", "set-too-late", "1"),
+        ("child", "torch intra-op", "torch.set_num_threads(1)", "1", "16", "overridden", "2"),
+        ("child", "torch inter-op", "—", "64", "—", "—", "3"),
+        ("2 × child", "torch intra-op", "OMP_NUM_THREADS=1", "1", "1", "took-effect", "4"),
     )
     assert all(len(row) == len(limit_rows.COLUMNS) == len(limit_rows.NUMERIC) for row in rows)
 
@@ -280,6 +280,6 @@ def test_the_sentences_beneath_say_why_once_and_what_each_role_believes() -> Non
     assert notes == (
         "(1) late; do this",
         "versions: OpenBLAS (numpy) 0.3.31",
-        "main (2 processes): os.cpu_count() 128, affinity 64 cores, quota 2.5 cores;"
+        "2 × main: os.cpu_count() 128, affinity 64 cores, quota 2.5 cores;"
         " variables at exec OMP_NUM_THREADS=8, now OMP_NUM_THREADS=1",
     )

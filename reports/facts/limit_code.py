@@ -77,28 +77,32 @@ def on_threadpoolctl(
 ) -> Verdict | None:
     """Judge what threadpoolctl, seen at work on OpenBLAS, did to OpenMP teams.
 
-    `larger_at_work` are sizes of larger teams that worked meanwhile, None where nobody saw teams; then what a
-    new thread gets decides. None for a library that could not have more threads anyway.
+    `larger_at_work` are sizes of larger teams that worked meanwhile, None where nobody looked for teams. The
+    answer is None where a new thread would not get more anyway.
 
     Its OpenMP limit belongs to the thread that entered it. Where torch.set_num_threads was called, torch sets
     that number anew in every thread at its first use (init_num_threads in ParallelOpenMP.cpp).
     """
-    if larger_at_work is not None and not larger_at_work:
-        return Verdict(TOOK_EFFECT, "no larger team worked while it held")
-    size = max(larger_at_work or (reading.size or 0,))
-    if size <= asked:
-        return None
+    size = reading.size or 0
     fix = f"call torch.set_num_threads({asked}) before other threads start"
+    if larger_at_work is None:
+        alone = (
+            f"it limits OpenMP only in the thread that enters it, another gets {size}; no team was looked for"
+        )
+        return Verdict(UNKNOWN, alone, fix) if size > asked else None
+    if not larger_at_work:
+        return Verdict(TOOK_EFFECT, "no larger team worked while it held")
+    largest = max(larger_at_work)
     if reading.library.name == TORCH and torch_set is not None and torch_set.threads > asked:
         return Verdict(
             OVERRIDDEN,
             f"torch.set_num_threads({torch_set.threads}) comes over it at each thread's first use of torch,"
-            f" which then has a team of {size}",
+            f" which then has a team of {largest}",
             fix,
         )
     return Verdict(
         NOT_INHERITED,
-        f"it limits OpenMP only in the thread that enters it; another thread has a team of {size}",
+        f"it limits OpenMP only in the thread that enters it; another thread has a team of {largest}",
         fix,
     )
 

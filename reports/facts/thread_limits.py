@@ -23,7 +23,6 @@ _SIZES = frozenset(name for library in LIBRARIES.values() for name in library.va
 _OPENMP = (readers.TORCH, readers.LIBGOMP, readers.LLVM_OPENMP)
 _RAY_WORKER = "ray-worker"
 _FORKSERVER = "forkserver"
-_LOKY_WORKER = "loky-worker"
 
 
 def limits(recording: Recording, lives: Lives, owned: Mapping[Thread, Owned]) -> tuple[Limit, ...]:
@@ -35,19 +34,18 @@ def limits(recording: Recording, lives: Lives, owned: Mapping[Thread, Owned]) ->
     for life, process in known.items():
         parent = _giver(lives, life)
         rows += _of_process(recording, process, known.get(parent) if parent else None, pools.get(life, ()))
-        if _is_worth_telling(process, lives, any(each.agent for each in known.values())):
-            rows += _unread(process)
+    for process in _programs(known):
+        rows += _unread(process)
     return tuple(rows)
 
 
-def _is_worth_telling(process: Evidence, lives: Lives, agents: bool) -> bool:
-    """Whether to name variables that nothing reads: of programs, not of the shell that started one.
+def _programs(known: Mapping[Life, Evidence]) -> list[Evidence]:
+    """The first process that is a program of its own, and not the shell that started it.
 
-    loky hands its workers every variable that it knows, whatever they load.
+    Those that it starts inherit its variables, and loky hands its workers every variable that it knows.
     """
-    if process.life.role == _LOKY_WORKER or process.agent != agents:
-        return False
-    return process.life is lives.root or bool(process.libraries)
+    agents = any(process.agent for process in known.values())
+    return [process for process in known.values() if process.agent == agents][:1]
 
 
 def _giver(lives: Lives, life: Life) -> Life | None:
