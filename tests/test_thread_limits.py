@@ -215,6 +215,18 @@ def test_from_outside_torchs_pthreadpool_shows_that_its_size_was_set() -> None:
     assert brief(found) == [(10, "torch intra-op", "torch.set_num_threads", "4", "took-effect")]
 
 
+def test_torch_without_a_runtime_of_its_own_works_in_teams_of_the_shared_one() -> None:
+    for path, observed in (("/usr/lib/libgomp.so.1", 4), ("/v/scikit_learn.libs/libgomp-a3.so.1", None)):
+        made = recording(
+            born(variables={}),
+            threads_born(10, 11, 12, 13, 14),
+            told(0, "start", {}),
+            told(2, "exit", {}, torch_threads=64, loads=[load("torch", 1, {})]),
+        )
+        found = limits(made, {tid: ("openmp-gnu", path, 11) for tid in (12, 13, 14)})
+        assert [row.observed_threads for row in found if row.library == "torch intra-op"] == [observed]
+
+
 def torch_set_to_one(*ran: float) -> tuple[Limit, ...]:
     loads = [load("torch", 1, {})]
     made = recording(

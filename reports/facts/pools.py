@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelens.recording import Recording
+from corelens.reports.facts.limit_libraries import chosen
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.report import Pool, PoolView
 from corelens.vocabulary import Line
-
-# threadpoolctl sets them when it is imported; they limit nothing.
-_SET_BY_LOOKING = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"})
 
 
 def pools(recording: Recording, lives: Lives) -> tuple[Pool, ...]:
@@ -67,8 +65,8 @@ def _name(library: Line) -> str:
 
 
 def _view(life: Life, line: Line, quota_cores: float | None) -> PoolView:
-    at_exec = None if life.variables is None else _chosen(life.variables)
-    now = None if line["variables"] is None else _chosen(line["variables"])
+    at_exec = None if life.variables is None else chosen(life.variables)
+    now = None if line["variables"] is None else chosen(line["variables"])
     return PoolView(
         pid=life.pid,
         role=life.role,
@@ -79,10 +77,6 @@ def _view(life: Life, line: Line, quota_cores: float | None) -> PoolView:
         affinity_cores=life.affinity_cores,
         quota_cores=quota_cores,
     )
-
-
-def _chosen(variables: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if name not in _SET_BY_LOOKING}
 
 
 def _changed(at_exec: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from corelens.reports.facts.owned import OPENMP_GNU, OPENMP_INTEL, OPENMP_LLVM, 
 from corelens.reports.facts.processes import Life
 from corelens.reports.facts.threads import Thread
 
-_OPENMP = frozenset({OPENMP_GNU, OPENMP_LLVM, OPENMP_INTEL})
+OPENMP = frozenset({OPENMP_GNU, OPENMP_LLVM, OPENMP_INTEL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def teams(recording: Recording, owned: Mapping[Thread, Owned]) -> dict[Life, tup
     members: dict[tuple[Life, str, str | None, str, Thread | None], list[Thread]] = {}
     for thread, belongs in owned.items():
         owner = belongs.owner
-        if thread.life is None or (owner.kind in _OPENMP and belongs.master is None):
+        if thread.life is None or (owner.kind in OPENMP and belongs.master is None):
             continue
         key = (thread.life, owner.kind, owner.library, owner.label, belongs.master)
         members.setdefault(key, []).append(thread)

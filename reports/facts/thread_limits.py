@@ -9,7 +9,8 @@ from corelens.reports.facts import limit_code, limit_verdicts
 from corelens.reports.facts import limit_readers as readers
 from corelens.reports.facts import teams as team_facts
 from corelens.reports.facts.limit_code import Set
-from corelens.reports.facts.limit_evidence import Evidence, Present, evidence
+from corelens.reports.facts.limit_evidence import Evidence, evidence
+from corelens.reports.facts.limit_libraries import Present
 from corelens.reports.facts.limit_readers import LIBRARIES
 from corelens.reports.facts.limit_verdicts import Reading, Verdict
 from corelens.reports.facts.owned import TORCH_PTHREADPOOL, Owned
