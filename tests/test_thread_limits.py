@@ -223,7 +223,7 @@ def test_torch_without_a_runtime_of_its_own_works_in_teams_of_the_shared_one() -
             told(0, "start", {}),
             told(2, "exit", {}, torch_threads=64, loads=[load("torch", 1, {})]),
         )
-        found = limits(made, {tid: ("openmp-gnu", path, 11) for tid in (12, 13, 14)})
+        found = limits(made, dict.fromkeys((12, 13, 14), ("openmp-gnu", path, 11)))
         assert [row.observed_threads for row in found if row.library == "torch intra-op"] == [observed]
 
 
