@@ -152,6 +152,14 @@ def test_a_loadavg_that_makes_no_sense(fake: FakeMachine, text: str) -> None:
     finder.close()
 
 
+def test_a_loadavg_that_vanishes(fake: FakeMachine) -> None:
+    finder = Births(fake.proc)
+    (fake.proc / "loadavg").unlink()
+    finder.look()
+    there(fake, 5)
+    assert 5 in finder.look()
+
+
 def test_a_loadavg_of_another_file_system_is_not_trusted(
     fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

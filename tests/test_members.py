@@ -234,7 +234,9 @@ def test_a_thread_is_no_process() -> None:
         assert program.hear() == "ready"
         tids = {int(path.name) for path in Path(f"/proc/{program.pid}/task").iterdir()}
         assert len(tids) == 4
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         assert [tid for tid in tids if pidfd.is_process(tid)] == [program.pid]
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 
 def test_the_clock_of_a_process_is_its_cpu_time() -> None:

@@ -247,7 +247,7 @@ def _open_files() -> list[str]:
 
 def test_a_process_that_is_gone_is_silence(fake: FakeProcesses, probe: ThreadsProbe) -> None:
     fake.end(PID)
-    assert look(probe, fake, 0) == []
+    assert look(probe, fake, 0) + look(probe, fake, 100 * MS) == []
 
 
 def test_a_hidden_folder_is_one_gap(
