@@ -25,7 +25,7 @@ from corelens.reports.formatting import markdown_text, plain
 from corelens.reports.json_report import SCHEMA, finite, json_report
 from corelens.reports.markdown import markdown
 from corelens.reports.pictures import TITLES, drawn
-from corelens.reports.report import PoolView, Report, Spread, TreeNode, Unseen
+from corelens.reports.report import Report, Spread, TreeNode, Unseen
 from corelens.reports.sections import (
     LONGEST_TITLE,
     MOST_TRIALS,
@@ -294,8 +294,7 @@ def test_every_section_of_the_small_search() -> None:
     found = titled(small())
     expected = [
         "Processes by role", "Process tree at its peak of 5 threads, at 1.0 s",
-        "Native thread pools, as the agent saw them last", "Thread-limit variables", "Trials", "Limits",
-        "The recorder's own cost", "What could not be seen",
+        "Thread limits: what took effect", "Trials", "Limits", "The recorder's own cost", "What could not be seen",
     ]  # fmt: skip
     assert [title for title in found if title in expected] == expected
     assert found["Processes by role"].rows == (
@@ -304,11 +303,11 @@ def test_every_section_of_the_small_search() -> None:
     assert found["Process tree at its peak of 5 threads, at 1.0 s"].drawing == (
         "python search.py [main] 1 thread", "└─ 2 × LokyProcess-* [loky-worker] 2 threads each",
     )  # fmt: skip
-    assert found["Native thread pools, as the agent saw them last"].rows == (
-        ("loky-worker", "2", "openblas", "0.3.30", "2"), ("loky-worker", "2", "torch intra-op", "2.13.0", "2"),
-    )  # fmt: skip
-    assert found["Thread-limit variables"].rows == (
-        ("loky-worker", "2", "OMP_NUM_THREADS=2", "OMP_NUM_THREADS=1", "OMP_NUM_THREADS"),
+    assert found["Thread limits: what took effect"].rows == (
+        ("2 × loky-worker", "OpenBLAS", "OMP_NUM_THREADS=1", "2", "—", "unknown", "1"),
+        ("2 × loky-worker", "torch intra-op", "OMP_NUM_THREADS=1", "2", "—", "unknown", "2"),
+        ("2 × loky-worker", "OpenBLAS", "OMP_NUM_THREADS=2", "2", "—", "took-effect", "3"),
+        ("2 × loky-worker", "torch intra-op", "OMP_NUM_THREADS=2", "2", "—", "took-effect", "3"),
     )
     assert found["Trials"].rows[1] == ("1", "202", "202", "1.00 s", "1.40 s", "0.25", "complete")
     assert found["Limits"].rows == (
@@ -322,15 +321,6 @@ def test_every_section_of_the_small_search() -> None:
     assert ("/proc/PID/io", "forbidden: permission denied", "2") in found["What could not be seen"].rows
 
 
-def test_limit_variables_are_told_as_far_as_they_are_known() -> None:
-    nothing = PoolView(1, "child", 4, {}, {}, ())
-    unread = PoolView(2, "main", 4, None, {"OMP_NUM_THREADS": "1"}, ())
-    assert titled(small(views=(nothing, unread, unread)))["Thread-limit variables"].rows == (
-        ("main", "2", "—", "OMP_NUM_THREADS=1", "—"),
-    )
-    assert "Thread-limit variables" not in titled(small(views=(nothing,)))
-
-
 def test_sections_with_nothing_to_say_are_left_out() -> None:
     found = titled(unlabelled("run.corelens", ["true"]))
     assert {
@@ -339,7 +329,7 @@ def test_sections_with_nothing_to_say_are_left_out() -> None:
         "The recorder's own cost",
     } <= found.keys()
     assert not {
-        "Processes by role", "Native thread pools, as the agent saw them last", "Thread-limit variables", "Trials",
+        "Processes by role", "Thread limits: what took effect", "Trials",
         "What could not be seen",
     } & found.keys()  # fmt: skip
 
