@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from corelens.recording import Recording
 from corelens.reports.facts import processes, summarise, threads
 from corelens.reports.facts.bins import Grid
-from corelens.reports.facts.population import agents, population
+from corelens.reports.facts.population import population
 from corelens.reports.facts.threads import Threads
 from corelens.reports.report import Report
 from corelens.vocabulary import Line
@@ -209,9 +209,10 @@ def test_without_an_agent_every_thread_counts() -> None:
 
 
 def test_an_agent_whose_thread_nobody_listed_counts_from_its_report() -> None:
-    made = recording(born(0), pools(2, agent_tid=99), footer(3))
-    lives = processes.lives(made)
-    assert agents(made, lives, ()) == {lives.root: 2 * S}
+    made = recording(
+        born(0), clocks(1, (ROOT, 0.0, 3)), pools(2, agent_tid=99), clocks(3, (ROOT, 0.0, 5)), footer(3)
+    )
+    assert population(made, processes.lives(made), ()).threads == ((0, 1), (S, 3), (3 * S, 4))
 
 
 def test_an_agent_whose_thread_nobody_listed_takes_no_other_off_the_count() -> None:
