@@ -483,7 +483,7 @@ def test_json_holds_a_chain_deeper_than_calls_can_nest() -> None:
     node = TreeNode(0, "python", "main", 1, ())
     for number in range(1, 1000):
         node = TreeNode(number, "python", "main", 1, (node,))
-    text = json_report(small(tree=(node,)))
+    text = json_report(small(tree=(node,), ledger=None))
     assert text.count('"threads": 1,') == 1000
 
 
@@ -495,7 +495,7 @@ def test_pictures_are_what_their_endings_say_and_always_the_same() -> None:
     assert {kind: ending for kind, (ending, _) in pictures.items()} == {
         "busy-cores": "svg", "threads": "svg", "cores": "png",
     }  # fmt: skip
-    assert list(pictures) == list(TITLES)
+    assert list(pictures) == [kind for kind in TITLES if kind in pictures]
     assert pictures["cores"][1].startswith(b"\x89PNG")
     for kind in ("busy-cores", "threads"):
         assert ElementTree.fromstring(pictures[kind][1]).tag.endswith("svg")
