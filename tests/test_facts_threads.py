@@ -210,9 +210,9 @@ def test_without_an_agent_every_thread_counts() -> None:
 
 def test_an_agent_whose_thread_nobody_listed_counts_from_its_report() -> None:
     made = recording(
-        born(0), clocks(1, (ROOT, 0.0, 3)), pools(2, agent_tid=99), clocks(3, (ROOT, 0.0, 5)), footer(3)
+        born(0), clocks(1, (ROOT, 0.0, 2)), pools(2, agent_tid=99), clocks(3, (ROOT, 0.1, 2)), footer(4)
     )
-    assert population(made, processes.lives(made), ()).threads == ((0, 1), (S, 3), (3 * S, 4))
+    assert population(made, processes.lives(made), ()).threads == ((0, 1), (1 * S, 2), (3 * S, 1))
 
 
 def test_an_agent_whose_thread_nobody_listed_takes_no_other_off_the_count() -> None:

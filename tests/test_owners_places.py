@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -308,6 +309,14 @@ def test_another_process_with_the_same_number(tmp_path: Path) -> None:
         on.start_ticks += 1
         on.look()
         assert len(on.rows("threads.owned")) == 2 * told == 6
+
+
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A folder that everybody may write into; every pytest closes those above `tmp_path` when it starts."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
 
 # The interpreter may live where the other user cannot read, so everything is loaded before the change.

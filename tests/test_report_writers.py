@@ -25,7 +25,7 @@ from corelens.reports.formatting import markdown_text, plain
 from corelens.reports.json_report import SCHEMA, finite, json_report
 from corelens.reports.markdown import markdown
 from corelens.reports.pictures import TITLES, drawn
-from corelens.reports.report import PoolView, Report, Spread, TreeNode, Unseen
+from corelens.reports.report import OwnerSeries, PoolView, Report, Spread, TreeNode, Unseen
 from corelens.reports.sections import (
     LONGEST_TITLE,
     MOST_TRIALS,
@@ -483,23 +483,35 @@ def test_json_holds_a_chain_deeper_than_calls_can_nest() -> None:
     node = TreeNode(0, "python", "main", 1, ())
     for number in range(1, 1000):
         node = TreeNode(number, "python", "main", 1, (node,))
-    text = json_report(small(tree=(node,), ledger=None))
-    assert text.count('"threads": 1,') == 1000
+    text = json_report(small(tree=(node,)))
+    assert text.count('"label": "python",') == 1000
 
 
 # Pictures
 
 
 def test_pictures_are_what_their_endings_say_and_always_the_same() -> None:
-    pictures = drawn(small())
+    made = owned_by_a_library(small())
+    pictures = drawn(made)
     assert {kind: ending for kind, (ending, _) in pictures.items()} == {
-        "busy-cores": "svg", "threads": "svg", "cores": "png",
+        "busy-cores": "svg", "threads": "svg", "owners": "svg", "cores": "png",
     }  # fmt: skip
-    assert list(pictures) == [kind for kind in TITLES if kind in pictures]
+    assert list(pictures) == list(TITLES)
     assert pictures["cores"][1].startswith(b"\x89PNG")
-    for kind in ("busy-cores", "threads"):
+    for kind in ("busy-cores", "threads", "owners"):
         assert ElementTree.fromstring(pictures[kind][1]).tag.endswith("svg")
-    assert drawn(small()) == pictures
+    assert drawn(made) == pictures
+
+
+def owned_by_a_library(made: Report) -> Report:
+    """The same report, with an owner known for some of its threads."""
+    assert made.ledger is not None
+    series = tuple(OwnerSeries(owner, made.timeline.threads) for owner in ("main", "openblas"))
+    return replace(made, ledger=replace(made.ledger, over_time=series))
+
+
+def test_without_known_owners_there_is_no_picture_of_them() -> None:
+    assert list(drawn(small())) == ["busy-cores", "threads", "cores"]
 
 
 def test_the_picture_of_busy_cores_names_what_it_draws() -> None:
@@ -510,7 +522,7 @@ def test_the_picture_of_busy_cores_names_what_it_draws() -> None:
 
 def test_without_readings_of_the_cores_there_is_no_picture_of_them() -> None:
     made = summarise(recording(born(0), footer(1)))
-    assert list(drawn(made)) == ["busy-cores", "threads"]
+    assert "cores" not in drawn(made)
 
 
 def test_a_report_with_nothing_seen_is_drawn() -> None:
@@ -519,7 +531,7 @@ def test_a_report_with_nothing_seen_is_drawn() -> None:
     blind = replace(
         made.timeline, busy_cores=nothing, waiting_threads=nothing, threads=nothing, processes=nothing
     )
-    assert len(drawn(replace(made, timeline=blind))) == 3
+    assert drawn(replace(made, timeline=blind)).keys() == drawn(made).keys()
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
