@@ -432,6 +432,14 @@ _POOLS = Kind(
         Field("torch_interop_threads", "int", "torch.get_num_interop_threads()", "likewise"),
         Field("cpu_count", "int", "os.cpu_count() in that process", "unknown to that process"),
         Field("variables", "object", "thread-limit variables now, name to value"),
+        Field(
+            "loads",
+            "list",
+            "watched modules in the order of their import: {module, t_ns, inherited, variables}; the variables"
+            " are those of the moment before the module loaded its native libraries; inherited says that a"
+            " parent did so before it forked this process",
+        ),
+        Field("module_threads", "object", "numexpr and numba, where loaded, to their threads"),
         Field("versions", "object", "package to version, of the packages loaded"),
         Field("python", "str", "version of the interpreter"),
         Field(

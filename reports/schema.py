@@ -50,6 +50,7 @@ COUNTS = frozenset(
         "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
         "times", "unfinished", "waiting_threads", "workers", "size", "teams", "threads_each", "busy", "idle",
         "predicted", "difference",
+        "configured_threads", "observed_threads",
     }
 )  # fmt: skip
 """Names of numbers that count things."""

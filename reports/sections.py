@@ -5,11 +5,10 @@ Texts are still as the recorded program gave them: a writer makes them safe for 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from corelens.reports import ledger_rows
+from corelens.reports import ledger_rows, limit_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.report import Report, Spread, Trial
 
@@ -60,8 +59,8 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), _ledger(report), _pools(report), _views(report), _trials(report),
-        _capacity(report), _recorder(report), _unseen(report),
+        _roles(report), _tree(report), _ledger(report), _limits(report), _trials(report), _capacity(report),
+        _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
 
@@ -203,46 +202,9 @@ def _ledger(report: Report) -> Section:
     )
 
 
-def _pools(report: Report) -> Section:
-    alike = Counter((pool.role, pool.library, pool.version or ABSENT, pool.size) for pool in report.pools)
-    return Section(
-        "Native thread pools, as the agent saw them last",
-        ("role", "processes", "library", "version", "threads"),
-        (False, True, False, False, True),
-        tuple(
-            (role, str(count), library, version, str(size))
-            for (role, library, version, size), count in sorted(alike.items())
-        ),
-    )
-
-
-def _views(report: Report) -> Section:
-    alike = Counter(
-        (
-            view.role,
-            _assigned(view.variables_at_exec),
-            _assigned(view.variables_now),
-            ", ".join(view.changed_late),
-        )
-        for view in report.views
-    )
-    rows = tuple(
-        (role, str(count), at_exec, now, late or ABSENT)
-        for (role, at_exec, now, late), count in sorted(alike.items())
-        if at_exec not in ("none", ABSENT) or now not in ("none", ABSENT) or late
-    )
-    return Section(
-        "Thread-limit variables",
-        ("role", "processes", "at exec", "now", "changed after exec"),
-        (False, True, False, False, False),
-        rows,
-    )
-
-
-def _assigned(variables: dict[str, str] | None) -> str:
-    if variables is None:
-        return ABSENT
-    return " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none"
+def _limits(report: Report) -> Section:
+    rows, notes = limit_rows.limit_rows(report.limits), limit_rows.limit_notes(report)
+    return Section(limit_rows.TITLE, limit_rows.COLUMNS, limit_rows.NUMERIC, rows, notes)
 
 
 def _trials(report: Report) -> Section:

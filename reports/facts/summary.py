@@ -19,6 +19,7 @@ from corelens.reports.facts import (
     reaped,
     recorder_cost,
     source,
+    thread_limits,
     threads,
     timeline,
     tree,
@@ -90,6 +91,7 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
         ledger=accounted,
+        limits=thread_limits.limits(recording, lives, owned_by),
     )
 
 
