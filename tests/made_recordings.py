@@ -153,7 +153,7 @@ def pools(t_s: float, pid: int = ROOT, **said: Any) -> Line:
     line: Line = {
         "kind": "pools", "t_ns": ns(t_s), "pid": pid, "moment": "interval", "libraries": None,
         "torch_threads": None, "torch_interop_threads": None, "cpu_count": 4, "variables": {}, "versions": {},
-        "python": "3.11.7", "python_threads": {}, "agent_tid": None,
+        "loads": [], "module_threads": {}, "python": "3.11.7", "python_threads": {}, "agent_tid": None,
     }  # fmt: skip
     return line | said
 

@@ -98,7 +98,8 @@ def agent(t_ns: int, pid: int = 100, **said: Any) -> Line:
     """Make what an agent found."""
     found: Line = {
         "moment": "interval", "libraries": None, "torch_threads": None, "torch_interop_threads": None,
-        "cpu_count": 128, "variables": {}, "versions": {}, "python": "3.11.7", "python_threads": {},
+        "cpu_count": 128, "variables": {}, "loads": [], "module_threads": {},
+        "versions": {}, "python": "3.11.7", "python_threads": {},
         "agent_tid": None,
     }  # fmt: skip
     return {"kind": "pools", "t_ns": t_ns, "pid": pid, **found, **said}
