@@ -25,7 +25,7 @@ from corelens.reports.formatting import markdown_text, plain
 from corelens.reports.json_report import SCHEMA, finite, json_report
 from corelens.reports.markdown import markdown
 from corelens.reports.pictures import TITLES, drawn
-from corelens.reports.report import Report, Spread, TreeNode, Unseen
+from corelens.reports.report import OwnerSeries, Report, Spread, TreeNode, Unseen
 from corelens.reports.sections import (
     LONGEST_TITLE,
     MOST_TRIALS,
@@ -481,7 +481,8 @@ def test_json_holds_a_chain_deeper_than_calls_can_nest() -> None:
 
 
 def test_pictures_are_what_their_endings_say_and_always_the_same() -> None:
-    pictures = drawn(small())
+    made = owned_by_a_library(small())
+    pictures = drawn(made)
     assert {kind: ending for kind, (ending, _) in pictures.items()} == {
         "busy-cores": "svg", "threads": "svg", "owners": "svg", "cores": "png",
     }  # fmt: skip
@@ -489,7 +490,18 @@ def test_pictures_are_what_their_endings_say_and_always_the_same() -> None:
     assert pictures["cores"][1].startswith(b"\x89PNG")
     for kind in ("busy-cores", "threads", "owners"):
         assert ElementTree.fromstring(pictures[kind][1]).tag.endswith("svg")
-    assert drawn(small()) == pictures
+    assert drawn(made) == pictures
+
+
+def owned_by_a_library(made: Report) -> Report:
+    """The same report, with an owner known for some of its threads."""
+    assert made.ledger is not None
+    series = tuple(OwnerSeries(owner, made.timeline.threads) for owner in ("main", "openblas"))
+    return replace(made, ledger=replace(made.ledger, over_time=series))
+
+
+def test_without_known_owners_there_is_no_picture_of_them() -> None:
+    assert list(drawn(small())) == ["busy-cores", "threads", "cores"]
 
 
 def test_the_picture_of_busy_cores_names_what_it_draws() -> None:
