@@ -1,0 +1,137 @@
+"""Which process py-spy looks at next, how, and how often: decided from what was measured, without a clock.
+
+Starting py-spy costs 8 to 11 ms, mostly for reading the interpreter's symbols; one more sample of a process
+with 4 threads costs 0.4 ms, of the holder of the GIL alone 0.05 ms (`python benchmarks/stacks.py`). So a dump
+now and then tells names and idle threads, and runs of ten seconds in between take samples at the rate that
+the allowance affords.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from corelens.probes.pyspy import How, Job
+
+SECOND_NS = 1_000_000_000
+SLICE_S = 10
+# Names and idle threads go out of date.
+DUMP_PERIOD_NS = 30 * SECOND_NS
+# Threads came or went: their names are wanted soon, but a program may start threads all the time.
+DUMP_AGAIN_NS = 5 * SECOND_NS
+# Fewer samples than ten in a run are had more cheaply by a dump, which tells more.
+LOWEST_RATE_HZ = 1
+# An interpreter that has used so much CPU, or is so old, has begun its program; before, py-spy finds nothing in it.
+STARTED_NS = 30_000_000
+GROWN_NS = SECOND_NS
+# First guesses, replaced by what is measured: start, and one sample of one thread.
+_START_NS = 10_000_000
+_SAMPLE_NS: Mapping[How, float] = {"dump": 100_000.0, "active": 100_000.0, "gil": 10_000.0}
+_FIRST_RETRY_NS = SECOND_NS
+_LONGEST_RETRY_NS = 60 * SECOND_NS
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one Python process. Times count from the beginning of the recording."""
+
+    pid: int
+    start_ticks: int
+    role: str
+    first_ns: int
+    seen_cpu_ns: int = 0
+    """Its CPU clock when it was last looked at."""
+    dumped_ns: int | None = None
+    dumped_threads: int = 0
+    next_slice: How = "active"
+    not_before_ns: int = 0
+    failures: int = 0
+    """In a row."""
+    hopeless: bool = False
+    start_ns: int = _START_NS
+    sample_ns: dict[How, float] = field(default_factory=lambda: dict(_SAMPLE_NS))
+    """Cost of one sample of one thread."""
+
+    def learn(self, job: Job, threads: int, seconds: float, cpu_ns: int) -> None:
+        """Take note of what a run cost that lasted so long."""
+        samples = 1 if job.rate_hz is None else max(1.0, job.rate_hz * seconds)
+        least = min(self.start_ns, cpu_ns)
+        self.start_ns = max(least, _START_NS // 4)
+        measured = max(0, cpu_ns - self.start_ns) / samples / max(threads, 1)
+        self.sample_ns[job.how] = max(measured, 1_000.0)
+
+    def succeeded(self) -> None:
+        """A run ended well."""
+        self.failures = 0
+
+    def failed(self, t_ns: int) -> None:
+        """A run ended badly: try again later, and each time later still."""
+        self.failures += 1
+        pause_ns = _FIRST_RETRY_NS << min(self.failures - 1, 10)
+        self.not_before_ns = t_ns + min(pause_ns, _LONGEST_RETRY_NS)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A process that may be looked at now."""
+
+    known: Known
+    cpu_ns: int
+    threads: int
+
+    @property
+    def unseen_cpu_ns(self) -> int:
+        """What it used since it was last looked at."""
+        return self.cpu_ns - self.known.seen_cpu_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What may be spent: now, and per time; and the highest rate."""
+
+    balance_ns: float
+    cores: float
+    rate_hz: float
+    blocking: bool = False
+
+
+def choose(candidates: list[Candidate], roles_seen: set[str], t_ns: int) -> Candidate | None:
+    """The process that used the most CPU unseen, one of a role that was never looked at before all others.
+
+    Among many alike this goes round, and it gives each process its share of the looks.
+    """
+    ready = [each for each in candidates if _is_ready(each, t_ns)]
+    return max(ready, key=lambda each: (each.known.role not in roles_seen, each.unseen_cpu_ns), default=None)
+
+
+def next_job(chosen: Candidate, means: Means, t_ns: int) -> Job:
+    """A dump when one is due or nothing else can be afforded, else a run of samples, of both kinds in turn."""
+    known = chosen.known
+    dump = Job(known.pid, "dump", blocking=means.blocking)
+    if means.rate_hz < LOWEST_RATE_HZ or _dump_is_due(chosen, t_ns):
+        return dump
+    how = known.next_slice
+    rate_hz = affordable_hz(chosen, how, means)
+    known.next_slice = "gil" if how == "active" else "active"
+    if rate_hz < LOWEST_RATE_HZ:
+        return dump
+    return Job(known.pid, how, rate_hz, SLICE_S, means.blocking)
+
+
+def affordable_hz(chosen: Candidate, how: How, means: Means) -> int:
+    """Samples per second whose cost in one run is what is there now and what comes in meanwhile."""
+    spare_ns = means.balance_ns + means.cores * SLICE_S * SECOND_NS - chosen.known.start_ns
+    each_ns = chosen.known.sample_ns[how] * max(chosen.threads, 1)
+    return int(max(0.0, min(means.rate_hz, spare_ns / (SLICE_S * each_ns))))
+
+
+def _is_ready(each: Candidate, t_ns: int) -> bool:
+    begun = each.cpu_ns >= STARTED_NS or t_ns - each.known.first_ns >= GROWN_NS
+    return begun and not each.known.hopeless and t_ns >= each.known.not_before_ns
+
+
+def _dump_is_due(chosen: Candidate, t_ns: int) -> bool:
+    dumped_ns = chosen.known.dumped_ns
+    if dumped_ns is None or t_ns - dumped_ns >= DUMP_PERIOD_NS:
+        return True
+    return chosen.threads != chosen.known.dumped_threads and t_ns - dumped_ns >= DUMP_AGAIN_NS
