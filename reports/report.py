@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.python_stacks import PythonStacks
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -296,3 +298,5 @@ class Report:
     packages: dict[str, str]
     recorder: Recorder
     unseen: tuple[Unseen, ...]
+    stacks: PythonStacks | None = None
+    """None: nobody looked at Python stacks."""

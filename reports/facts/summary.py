@@ -17,6 +17,7 @@ from corelens.reports.facts import (
     reaped,
     recorder_cost,
     source,
+    stacks,
     threads,
     timeline,
     tree,
@@ -82,6 +83,7 @@ def summarise(recording: Recording) -> Report:
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
+        stacks=stacks.stacks(recording, lives),
     )
 
 
