@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 Frame = tuple[str, str, int | None]
 """Function, file, and line where it is known."""
@@ -56,7 +56,7 @@ def parse_dump(data: bytes) -> Parsed:
     threads: Any = json.loads(data)
     if not isinstance(threads, list):
         raise ValueError("not a list of threads")
-    found = [_dumped(thread) for thread in threads]
+    found = list(map(_dumped, cast(Iterable[Any], threads)))
     seen = [one for one in found if one is not None]
     return Parsed(seen, len(found) - len(seen))
 

@@ -281,7 +281,7 @@ def _about_stacks(found: PythonStacks) -> Iterator[str]:
     how = "stopping it for each sample" if found.blocking else "without stopping it"
     yield (
         f"{found.active_samples} samples of active threads, {found.gil_samples} of holders of the GIL,"
-        f" {found.idle_samples} of idle threads, in {found.looks} looks at {found.processes} processes by py-spy,"
+        f" {found.idle_samples} of idle threads, in {found.looks} looks by py-spy (processes: {found.processes}),"
         f" {how}; it used {found.own_core_s:.2f} core-seconds"
     )
     if found.unknown_samples:

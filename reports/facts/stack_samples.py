@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from corelens.reports.facts.processes import Life, Lives
 from corelens.vocabulary import Line
 
 ACTIVE, GIL, IDLE, UNKNOWN = "active", "gil", "idle", "unknown"
+DUMP = "dump"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,49 +40,56 @@ class StackSample:
     samples: int
     active: bool | None
     gil: bool | None
-
-    @property
-    def is_of_a_dump(self) -> bool:
-        """Whether every thread was looked at, once."""
-        return self.gil is not None and (self.active is not None or not self.gil or self.samples == 1)
+    how: str | None
+    """Kind of look, as its line tells; None where that was lost."""
 
     @property
     def state(self) -> str:
         """Active, holding the GIL (where only that was looked for), idle, or unknown."""
-        if self.active is None:
-            return GIL if self.gil else UNKNOWN
-        return ACTIVE if self.active else IDLE
+        if self.how == GIL:
+            return GIL
+        return UNKNOWN if self.active is None else ACTIVE if self.active else IDLE
 
 
 def stack_samples(recording: Recording, lives: Lives) -> list[StackSample]:
     """All samples whose stack is known; of a damaged recording some may have lost theirs."""
     places = dict(_numbered(recording, "stacks.frames", "frame", _frames))
-    chains = dict(_numbered(recording, "stacks.chains", "stack", lambda line: line["frames"]))
+    chains = dict(_numbered(recording, "stacks.chains", "stack", _chains))
     known = {
         stack: tuple(places[frame] for frame in chain)
         for stack, chain in chains.items()
         if all(frame in places for frame in chain)
     }
-    return [sample for line in recording.lines("stacks") for sample in _samples(line, known, lives)]
+    hows = {(line["pid"], line["from_ns"]): line["how"] for line in recording.lines("stacks.looks")}
+    return [sample for line in recording.lines("stacks") for sample in _samples(line, known, lives, hows)]
 
 
-def _numbered(recording: Recording, kind: str, number: str, values: Any) -> Iterator[tuple[int, Any]]:
+def _numbered(
+    recording: Recording, kind: str, number: str, values: Callable[[Line], list[Any]]
+) -> Iterator[tuple[int, Any]]:
     for line in recording.lines(kind):
         yield from zip(line[number], values(line), strict=False)
+
+
+def _chains(line: Line) -> list[list[int]]:
+    chains: list[list[int]] = line["frames"]
+    return chains
 
 
 def _frames(line: Line) -> list[Frame]:
     return [Frame(*row) for row in zip(line["function"], line["file"], line["line"], strict=False)]
 
 
-def _samples(line: Line, known: dict[int, tuple[Frame, ...]], lives: Lives) -> Iterator[StackSample]:
+def _samples(
+    line: Line, known: dict[int, tuple[Frame, ...]], lives: Lives, hows: dict[tuple[int, int], str]
+) -> Iterator[StackSample]:
     columns = ("from_ns", "pid", "tid", "stack", "samples", "active", "gil")
     for from_ns, pid, tid, stack, samples, active, gil in zip(
         *(line[name] for name in columns), strict=False
     ):
         if stack in known:
-            life = lives.at(pid, from_ns)
-            yield StackSample(from_ns, line["t_ns"], life, tid, known[stack], samples, active, gil)
+            life, how = lives.at(pid, from_ns), hows.get((pid, from_ns))
+            yield StackSample(from_ns, line["t_ns"], life, tid, known[stack], samples, active, gil, how)
 
 
 class StacksByThread:
@@ -93,7 +101,7 @@ class StacksByThread:
     def __init__(self, samples: Iterable[StackSample]) -> None:
         self._by_tid: dict[int, list[StackSample]] = {}
         for sample in sorted(samples, key=lambda each: each.from_ns):
-            if sample.is_of_a_dump:
+            if sample.how == DUMP:
                 self._by_tid.setdefault(sample.tid, []).append(sample)
 
     def stack_of(self, tid: int, t_ns: int, within_ns: int) -> StackSample | None:
