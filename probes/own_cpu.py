@@ -26,6 +26,10 @@ class OwnCpu:
         """CPU ns so far, helpers included."""
         return self._clock() + self.helpers_ns
 
+    def process_ns(self) -> int:
+        """CPU ns of this process alone."""
+        return self._clock()
+
     def bill(self, cpu_ns: int) -> None:
         """Add what a helper used since it was billed last."""
         self.helpers_ns += cpu_ns

@@ -6,9 +6,10 @@ run at a time, and the next only when the CPU of the last, and our own for readi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,10 @@ from corelens.probes.gaps import Gaps
 from corelens.probes.interpreters import Interpreters
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.probe import Moment, Process
-from corelens.probes.pthreads import tids_by_pthread
 from corelens.probes.pyspy import Ended, Job, Run, Start
-from corelens.probes.stacks_lines import Look, Sample, StackLines
-from corelens.probes.stacks_parser import Parsed, Roots, parse_dump, parse_samples
+from corelens.probes.stacks_lines import Look
 from corelens.probes.stacks_plan import Candidate, Known, Means, choose, next_job
+from corelens.probes.stacks_results import StackResults, last_words, parsed_output
 from corelens.vocabulary import Line
 
 PERIOD_NS = 250_000_000
@@ -59,6 +59,11 @@ def cores_for(budget_cores: float | None) -> float:
     return MOST_CORES if budget_cores is None else min(MOST_CORES, SHARE_OF_BUDGET * budget_cores)
 
 
+def _cpu_ns(pid: int) -> int:
+    """CPU clock of a process; raises OSError when it is gone."""
+    return time.clock_gettime_ns(pidfd.cpu_clock(pid))
+
+
 @dataclass(slots=True)
 class _UnderWay:
     """A run that has not ended."""
@@ -66,7 +71,13 @@ class _UnderWay:
     run: Run
     job: Job
     from_ns: int
+    threads: int
+    """How many there were at the start."""
+    now: int
+    """How many there were at the last look."""
     tids: set[int]
+    """All that were seen since."""
+    links: int | None = None
     billed_ns: int = 0
     stopped: bool = False
 
@@ -92,6 +103,7 @@ class StacksProbe:
         *,
         proc: Path = procfs.PROC,
         period_ns: int = PERIOD_NS,
+        cpu_of: Callable[[int], int] = _cpu_ns,
     ) -> None:
         self.period_ns = period_ns
         self._first_period_ns = period_ns
@@ -99,12 +111,12 @@ class StacksProbe:
         self._own = own
         self._start = start
         self._proc = proc
+        self._cpu_of = cpu_of
         self._allowance = Allowance(options.cores, SAVINGS_NS)
         self._interpreters = Interpreters(proc)
-        self._lines = StackLines()
         self._gaps = Gaps(self.name)
+        self._results = StackResults(self._gaps, proc)
         self._known: dict[int, Known] = {}
-        self._roots: dict[int, Roots] = {}
         self._moved: set[int] = set()
         self._roles_seen: set[str] = set()
         self._under_way: _UnderWay | None = None
@@ -122,6 +134,13 @@ class StacksProbe:
         # The governor lengthens the period when the recorder costs too much: stacks then cost less too.
         first_ns = max(self._first_period_ns, 1)
         self._allowance.accrue(t_ns, first_ns / max(self.period_ns, first_ns))
+        before_ns = self._own.process_ns()
+        yield from self._work(moment)
+        self._allowance.spend(self._own.process_ns() - before_ns)
+        self._own.deferred_ns = self._allowance.debt_ns
+
+    def _work(self, moment: Moment) -> Iterator[Line]:
+        t_ns = moment.t_ns
         self._follow(moment)
         if self._under_way is not None:
             yield from self._attend(self._under_way, t_ns)
@@ -129,8 +148,7 @@ class StacksProbe:
             yield from self._begin(moment)
         if t_ns >= self._next_keyframe_ns:
             self._next_keyframe_ns = t_ns + KEYFRAME_PERIOD_NS
-            yield from self._lines.keyframe(t_ns)
-        self._own.deferred_ns = self._allowance.debt_ns
+            yield from self._results.keyframe(t_ns)
 
     def conclude(self, t_ns: int) -> Iterator[Line]:
         """Take what a run under way has, and wait for it a moment: for a short program it may be all there is."""
@@ -160,8 +178,7 @@ class StacksProbe:
         ]
         for pid in gone:
             del self._known[pid]
-            self._roots.pop(pid, None)
-            self._lines.forget(pid)
+            self._results.forget(pid)
         if gone:
             self._interpreters.forget({(each.pid, each.start_ticks) for each in moment.processes.values()})
 
@@ -170,12 +187,8 @@ class StacksProbe:
             process = moment.processes[pid]
             if self._interpreters.is_python(pid, process.start_ticks, moment.t_ns):
                 known = self._introduce(process, moment.t_ns)
-                try:
-                    cpu_ns = time.clock_gettime_ns(pidfd.cpu_clock(pid))
-                    threads = os.stat(f"{self._proc}/{pid}/task").st_nlink - 2  # noqa: PTH116
-                except OSError:
-                    continue
-                yield Candidate(known, cpu_ns, threads)
+                with contextlib.suppress(OSError):
+                    yield Candidate(known, self._cpu_of(pid))
 
     def _introduce(self, process: Process, t_ns: int) -> Known:
         known = self._known.get(process.pid)
@@ -199,13 +212,14 @@ class StacksProbe:
             return
         options = self._options
         means = Means(self._allowance.balance_ns, options.cores, options.rate_hz, options.blocking)
-        job = next_job(chosen, means, moment.t_ns)
-        yield from self._launch(job, chosen, moment.t_ns)
-
-    def _launch(self, job: Job, chosen: Candidate, t_ns: int) -> Iterator[Line]:
-        known = chosen.known
+        tids = self._results.tids(known.pid)
+        role_is_known = known.role in self._roles_seen
+        job = next_job(known, len(tids), means, moment.t_ns, role_is_known=role_is_known)
         known.seen_cpu_ns = chosen.cpu_ns
-        self._moved.discard(job.pid)
+        self._moved.discard(known.pid)
+        yield from self._launch(job, known, tids, moment.t_ns)
+
+    def _launch(self, job: Job, known: Known, tids: set[int], t_ns: int) -> Iterator[Line]:
         self._next_start_ns = t_ns + round(1e9 / self._options.rate_hz)
         assert self._start is not None
         try:
@@ -215,7 +229,7 @@ class StacksProbe:
             detail = f"py-spy cannot be started: {error.strerror}"
             yield from self._gaps.say(t_ns, None, "Python stacks", procfs.reason_of(error), detail)
             return
-        self._under_way = _UnderWay(run, job, t_ns, self._tids(job.pid))
+        self._under_way = _UnderWay(run, job, t_ns, len(tids), len(tids), tids)
 
     def _attend(self, under_way: _UnderWay, t_ns: int) -> Iterator[Line]:
         self._bill(under_way, under_way.run.cpu_ns())
@@ -223,16 +237,31 @@ class StacksProbe:
         if ended is not None:
             self._bill(under_way, ended.cpu_ns)
             self._under_way = None
-            before = self._own()
             yield from self._take(under_way, ended, t_ns)
-            self._allowance.spend(self._own() - before)
         elif t_ns >= under_way.overdue_ns:
             self._bill(under_way, under_way.run.kill())
             self._under_way = None
             yield from self._lost(under_way, t_ns, "it hung and was ended", "late")
-        elif under_way.job.seconds and not under_way.stopped and self._is_too_dear(under_way, t_ns):
+        elif under_way.job.seconds and not under_way.stopped:
+            self._watch(under_way, t_ns)
+
+    def _watch(self, under_way: _UnderWay, t_ns: int) -> None:
+        """Keep up with the threads of the process, and cut samples short where something matters more."""
+        known = self._known.get(under_way.job.pid)
+        self._follow_threads(under_way)
+        news = known is not None and known.wants_names(under_way.now, t_ns)
+        if news or self._is_too_dear(under_way, t_ns):
             under_way.stopped = True
             under_way.run.interrupt()
+
+    def _follow_threads(self, under_way: _UnderWay) -> None:
+        """List the threads again when their number changed."""
+        links = self._results.links(under_way.job.pid)
+        if links is not None and links != under_way.links:
+            tids = self._results.tids(under_way.job.pid)
+            under_way.links = links
+            under_way.tids |= tids
+            under_way.now = len(tids) or under_way.now
 
     def _is_too_dear(self, under_way: _UnderWay, t_ns: int) -> bool:
         """Whether samples cost more than stacks ever may, because there are more threads than at the start."""
@@ -253,57 +282,22 @@ class StacksProbe:
             # The process ended meanwhile; what py-spy has seen of it until then still counts.
             known = Known(job.pid, 0, "", t_ns)
         try:
-            parsed = _parsed(job, ended)
+            parsed = parsed_output(job, ended)
         except (ValueError, RecursionError) as error:
-            yield from self._lost(under_way, t_ns, _last_words(ended) or str(error), "broken")
+            yield from self._lost(under_way, t_ns, last_words(ended) or str(error), "broken")
             return
         seconds = (t_ns - under_way.from_ns) / 1e9
-        known.learn(job, len(under_way.tids), min(seconds, job.seconds or seconds), ended.cpu_ns)
-        known.succeeded()
-        if job.how == "dump":
-            known.dumped_ns, known.dumped_threads = under_way.from_ns, len(under_way.tids)
+        known.learn(job, under_way.threads, min(seconds, job.seconds or seconds), ended.cpu_ns)
+        known.succeeded(job, under_way.from_ns, under_way.threads)
         self._roles_seen.add(known.role)
-        yield from self._write(under_way, parsed, t_ns)
-
-    def _write(self, under_way: _UnderWay, parsed: Parsed, t_ns: int) -> Iterator[Line]:
-        job = under_way.job
-        living = self._tids(job.pid)
-        there = living | under_way.tids
-        found = self._identified(parsed, there)
-        strangers = sum(one.samples for one in parsed.seen) - sum(one.samples for _, one in found)
-        yield from self._lines.names(t_ns, job.pid, found)
-        whole = found if job.blocking else self._whole(job.pid, found, there)
-        torn = sum(one.samples for _, one in found) - sum(one.samples for _, one in whole)
         look = Look(t_ns, under_way.from_ns, job, cpu_ns=under_way.billed_ns)
-        look.dropped = parsed.broken + strangers + torn
-        yield from self._lines.samples(look, [(tid, one) for tid, one in whole if one.frames])
-        yield look.line()
-        self._lines.forget(job.pid, living)
-        if found == [] and strangers:
-            yield from self._gaps.say(t_ns, job.pid, "Python stacks", "unsupported", _NO_IDS)
-        if self._lines.full:
-            yield from self._gaps.say(t_ns, None, "more Python stacks", "unsupported", _FULL)
-
-    def _identified(self, parsed: Parsed, there: set[int]) -> list[Sample]:
-        """Stacks with the kernel's id of their thread; one of an id that no thread of the process has is out."""
-        addresses = {one.pthread for one in parsed.seen if one.tid is None and one.pthread is not None}
-        by_address = tids_by_pthread(there, addresses) if addresses else {}
-        named = (
-            (by_address.get(one.pthread or 0) if one.tid is None else one.tid, one) for one in parsed.seen
-        )
-        return [(tid, one) for tid, one in named if tid is not None and tid in there]
-
-    def _whole(self, pid: int, found: list[Sample], there: set[int]) -> list[Sample]:
-        roots = self._roots.setdefault(pid, Roots())
-        roots.forget(there)
-        whole = roots.whole(found)
-        return [sample for place, sample in enumerate(found) if place in whole]
+        yield from self._results.write(look, parsed, under_way.tids)
 
     def _lost(self, under_way: _UnderWay, t_ns: int, why: str, reason: procfs.Reason) -> Iterator[Line]:
         """Say that a run failed; of a process that ended meanwhile nothing is said."""
         job = under_way.job
         known = self._known.get(job.pid)
-        if known is None or not self._tids(job.pid):
+        if known is None or not self._results.tids(job.pid):
             return
         known.failed(t_ns)
         look = Look(t_ns, under_way.from_ns, job, cpu_ns=under_way.billed_ns, failed=why[:300])
@@ -324,12 +318,6 @@ class StacksProbe:
             return reason if reason == "forbidden" else None
         return None
 
-    def _tids(self, pid: int) -> set[int]:
-        try:
-            return {int(name) for name in os.listdir(f"{self._proc}/{pid}/task")}  # noqa: PTH208
-        except OSError:
-            return set()
-
 
 def stacks_probe(options: StacksOptions, own: OwnCpu) -> StacksProbe:
     """The probe with the py-spy that is installed here."""
@@ -337,29 +325,8 @@ def stacks_probe(options: StacksOptions, own: OwnCpu) -> StacksProbe:
     return StacksProbe(options, own, pyspy.starter(executable) if executable is not None else None)
 
 
-def _parsed(job: Job, ended: Ended) -> Parsed:
-    """Raises ValueError."""
-    if not ended.ok:
-        raise ValueError("py-spy failed without a word")
-    if job.how == "dump":
-        return parse_dump(ended.output)
-    return parse_samples(ended.output, gil=job.how == "gil")
-
-
-def _last_words(ended: Ended) -> str:
-    """What py-spy said of its failure, without the stack that follows."""
-    if ended.ok:
-        return ""
-    head = ended.words.partition("Stack backtrace")[0]
-    return "; ".join(line.strip() for line in head.splitlines() if line.strip())
-
-
 _MISSING = "py-spy is not installed beside the recorder or on PATH; install it with: pip install py-spy"
 _FORBIDDEN = (
     "the memory of the process may not be read; run as its user or as root, or start it with: corelens record --"
     " CMD (docker run --cap-add SYS_PTRACE in a container)"
 )
-_NO_IDS = (
-    "its threads cannot be told apart from here: it lives in another PID namespace, or its Python is too old"
-)
-_FULL = "the program shows more different stacks than are kept; new ones are counted as dropped"

@@ -100,10 +100,10 @@ class StackLines:
 
     def forget(self, pid: int, living: set[int] | None = None) -> None:
         """Forget the names of a process that ended, or of those of its threads that are not there any more."""
-        known = self._names.get(pid, {})
-        self._names[pid] = {tid: name for tid, name in known.items() if tid in (living or ())}
-        if living is None:
-            del self._names[pid]
+        known = self._names.pop(pid, {})
+        kept = {tid: name for tid, name in known.items() if living is not None and tid in living}
+        if kept:
+            self._names[pid] = kept
 
     def keyframe(self, t_ns: int) -> Iterator[Line]:
         """Repeat the names, and from now on everything else that is used again."""

@@ -17,8 +17,11 @@ SECOND_NS = 1_000_000_000
 SLICE_S = 10
 # Names and idle threads go out of date.
 DUMP_PERIOD_NS = 30 * SECOND_NS
-# Threads came or went: their names are wanted soon, but a program may start threads all the time.
-DUMP_AGAIN_NS = 5 * SECOND_NS
+# Threads came or went: their names are wanted soon, but a program may start threads all the time, so that each
+# time the next such dump waits twice as long.
+DUMP_AGAIN_NS = 2 * SECOND_NS
+# Processes come round more seldom than dumps are due where there are many: most looks shall take samples.
+SLICES_PER_DUMP = 2
 # Fewer samples than ten in a run are had more cheaply by a dump, which tells more.
 LOWEST_RATE_HZ = 1
 # An interpreter that has used so much CPU, or is so old, has begun its program; before, py-spy finds nothing in it.
@@ -43,6 +46,9 @@ class Known:
     """Its CPU clock when it was last looked at."""
     dumped_ns: int | None = None
     dumped_threads: int = 0
+    dump_again_ns: int = DUMP_AGAIN_NS
+    slices: int = 0
+    """Runs of samples since the last dump."""
     next_slice: How = "active"
     not_before_ns: int = 0
     failures: int = 0
@@ -60,9 +66,21 @@ class Known:
         measured = max(0, cpu_ns - self.start_ns) / samples / max(threads, 1)
         self.sample_ns[job.how] = max(measured, 1_000.0)
 
-    def succeeded(self) -> None:
-        """A run ended well."""
+    def succeeded(self, job: Job, from_ns: int, threads: int) -> None:
+        """A run ended well that began then, with so many threads."""
         self.failures = 0
+        if job.how != "dump":
+            self.slices += 1
+            return
+        if self.dumped_ns is not None and threads != self.dumped_threads:
+            self.dump_again_ns = min(2 * self.dump_again_ns, DUMP_PERIOD_NS)
+        self.dumped_ns, self.dumped_threads, self.slices = from_ns, threads, 0
+
+    def wants_names(self, threads: int, t_ns: int) -> bool:
+        """Whether threads came or went since the last dump, and that is long enough ago."""
+        if self.dumped_ns is None or threads == self.dumped_threads:
+            return False
+        return t_ns - self.dumped_ns >= self.dump_again_ns
 
     def failed(self, t_ns: int) -> None:
         """A run ended badly: try again later, and each time later still."""
@@ -77,7 +95,6 @@ class Candidate:
 
     known: Known
     cpu_ns: int
-    threads: int
 
     @property
     def unseen_cpu_ns(self) -> int:
@@ -104,24 +121,26 @@ def choose(candidates: list[Candidate], roles_seen: set[str], t_ns: int) -> Cand
     return max(ready, key=lambda each: (each.known.role not in roles_seen, each.unseen_cpu_ns), default=None)
 
 
-def next_job(chosen: Candidate, means: Means, t_ns: int) -> Job:
-    """A dump when one is due or nothing else can be afforded, else a run of samples, of both kinds in turn."""
-    known = chosen.known
+def next_job(known: Known, threads: int, means: Means, t_ns: int, *, role_is_known: bool) -> Job:
+    """A dump when one is due or nothing else can be afforded, else a run of samples, of both kinds in turn.
+
+    The first process of a role is dumped first; those after it are much the same.
+    """
     dump = Job(known.pid, "dump", blocking=means.blocking)
-    if means.rate_hz < LOWEST_RATE_HZ or _dump_is_due(chosen, t_ns):
+    if means.rate_hz < LOWEST_RATE_HZ or not role_is_known or _dump_is_due(known, threads, t_ns):
         return dump
     how = known.next_slice
-    rate_hz = affordable_hz(chosen, how, means)
+    rate_hz = affordable_hz(known, threads, how, means)
     known.next_slice = "gil" if how == "active" else "active"
     if rate_hz < LOWEST_RATE_HZ:
         return dump
     return Job(known.pid, how, rate_hz, SLICE_S, means.blocking)
 
 
-def affordable_hz(chosen: Candidate, how: How, means: Means) -> int:
+def affordable_hz(known: Known, threads: int, how: How, means: Means) -> int:
     """Samples per second whose cost in one run is what is there now and what comes in meanwhile."""
-    spare_ns = means.balance_ns + means.cores * SLICE_S * SECOND_NS - chosen.known.start_ns
-    each_ns = chosen.known.sample_ns[how] * max(chosen.threads, 1)
+    spare_ns = means.balance_ns + means.cores * SLICE_S * SECOND_NS - known.start_ns
+    each_ns = known.sample_ns[how] * max(threads, 1)
     return int(max(0.0, min(means.rate_hz, spare_ns / (SLICE_S * each_ns))))
 
 
@@ -130,8 +149,8 @@ def _is_ready(each: Candidate, t_ns: int) -> bool:
     return begun and not each.known.hopeless and t_ns >= each.known.not_before_ns
 
 
-def _dump_is_due(chosen: Candidate, t_ns: int) -> bool:
-    dumped_ns = chosen.known.dumped_ns
-    if dumped_ns is None or t_ns - dumped_ns >= DUMP_PERIOD_NS:
+def _dump_is_due(known: Known, threads: int, t_ns: int) -> bool:
+    if known.wants_names(threads, t_ns):
         return True
-    return chosen.threads != chosen.known.dumped_threads and t_ns - dumped_ns >= DUMP_AGAIN_NS
+    old = known.dumped_ns is None or t_ns - known.dumped_ns >= DUMP_PERIOD_NS
+    return old and known.slices >= SLICES_PER_DUMP
