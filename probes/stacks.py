@@ -64,6 +64,15 @@ def _cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns(pidfd.cpu_clock(pid))
 
 
+def _is_closed(pid: int) -> bool:
+    """Whether we are not permitted to read the memory of a process."""
+    try:
+        os.close(os.open(f"{procfs.PROC}/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return procfs.reason_of(error) == "forbidden"
+    return False
+
+
 @dataclass(slots=True)
 class _UnderWay:
     """A run that has not ended."""
@@ -104,14 +113,15 @@ class StacksProbe:
         proc: Path = procfs.PROC,
         period_ns: int = PERIOD_NS,
         cpu_of: Callable[[int], int] = _cpu_ns,
+        is_closed: Callable[[int], bool] = _is_closed,
     ) -> None:
         self.period_ns = period_ns
         self._first_period_ns = period_ns
         self._options = options
         self._own = own
         self._start = start
-        self._proc = proc
         self._cpu_of = cpu_of
+        self._is_closed = is_closed
         self._allowance = Allowance(options.cores, SAVINGS_NS)
         self._interpreters = Interpreters(proc)
         self._gaps = Gaps(self.name)
@@ -205,10 +215,8 @@ class StacksProbe:
         if chosen is None:
             return
         known = chosen.known
-        trouble = self._forbidden(known.pid)
-        if trouble is not None:
-            known.hopeless = True
-            yield from self._gaps.say(moment.t_ns, known.pid, "Python stacks", trouble, _FORBIDDEN)
+        if self._is_closed(known.pid):
+            yield from self._give_up(known, moment.t_ns)
             return
         options = self._options
         means = Means(self._allowance.balance_ns, options.cores, options.rate_hz, options.blocking)
@@ -302,21 +310,14 @@ class StacksProbe:
         known.failed(t_ns)
         look = Look(t_ns, under_way.from_ns, job, cpu_ns=under_way.billed_ns, failed=why[:300])
         yield look.line()
-        trouble = self._forbidden(job.pid)
-        if trouble is not None:
-            known.hopeless = True
-            yield from self._gaps.say(t_ns, job.pid, "Python stacks", trouble, _FORBIDDEN)
+        if self._is_closed(job.pid):
+            yield from self._give_up(known, t_ns)
         elif reason == "late" or known.failures >= _FAILURES_WORTH_TELLING:
             yield from self._gaps.say(t_ns, job.pid, "Python stacks", reason, f"py-spy: {why[:200]}")
 
-    def _forbidden(self, pid: int) -> procfs.Reason | None:
-        """Why the memory of the process may not be read; None where it may, or where the process is gone."""
-        try:
-            os.close(os.open(f"{self._proc}/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC))
-        except OSError as error:
-            reason = procfs.reason_of(error)
-            return reason if reason == "forbidden" else None
-        return None
+    def _give_up(self, known: Known, t_ns: int) -> Iterator[Line]:
+        known.hopeless = True
+        yield from self._gaps.say(t_ns, known.pid, "Python stacks", "forbidden", _FORBIDDEN)
 
 
 def stacks_probe(options: StacksOptions, own: OwnCpu) -> StacksProbe:

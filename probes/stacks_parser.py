@@ -22,7 +22,7 @@ _NAMED_ROOTS = frozenset({"<module>", "_run_module_as_main", "_bootstrap", "Thre
 # or was made in C.
 _SURE = 3
 
-_RAW_FRAME = re.compile(r"(?P<function>.*) \((?P<file>.*?)(?::(?P<line>\d+))?\)", re.S)
+_RAW_FRAME = re.compile(r"(?P<function>.*?) \((?P<file>.*?)(?::(?P<line>\d+))?\)", re.S)
 _RAW_THREAD = re.compile(r"thread \((?P<id>\d+|0x[0-9A-Fa-f]+)\)(?:: (?P<name>.*))?", re.S)
 
 
@@ -131,7 +131,7 @@ def _pieces(stack: str) -> list[str]:
     for part in stack.split(";"):
         if len(pieces) > 1 and not pieces[-1].endswith(")"):
             pieces[-1] += f";{part}"
-        elif len(pieces) == 1 and not _RAW_FRAME.fullmatch(part):
+        elif len(pieces) == 1 and " (" not in part:
             pieces[0] += f";{part}"
         else:
             pieces.append(part)

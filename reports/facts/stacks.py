@@ -89,7 +89,8 @@ def interval(hits: int, total: int) -> tuple[float, float]:
     share, square = hits / total, _Z * _Z
     middle = (share + square / (2 * total)) / (1 + square / total)
     reach = _Z / (1 + square / total) * math.sqrt(share * (1 - share) / total + square / (4 * total * total))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    # Rounding must not leave the share itself outside.
+    return max(0.0, min(share, middle - reach)), min(1.0, max(share, middle + reach))
 
 
 def folded_stacks(samples: Iterable[StackSample], names: PythonNames) -> tuple[FoldedStack, ...]:
