@@ -26,7 +26,9 @@ from corelens.probes.pyspy import How, Job
 from corelens.recording import read
 
 SHAPES = ((4, 0), (40, 0), (400, 0), (4, 396))
-RATE_HZ, SECONDS = 10, 2
+SECONDS = 2
+# A sample of the holder alone costs so little that it takes many of them to see it.
+RATES_HZ: dict[How, int] = {"active": 10, "gil": 100}
 RECORD = (sys.executable, "-m", "corelens", "record", "--quiet", "--force")
 WAYS: dict[str, tuple[str, ...] | None] = {
     "unrecorded": None,
@@ -100,17 +102,17 @@ def costs(pid: int, looks: int, *, blocking: bool) -> dict[str, list[float]]:
     for _ in range(looks):
         dump = cpu_ms(Job(pid, "dump", blocking=blocking))
         found["dump"] += [] if dump is None else [dump]
-    for how, key in (("active", "active sample"), ("gil", "gil sample")):
+    for how, rate_hz in RATES_HZ.items():
         for _ in range(max(1, looks // 2)):
             few, many = (sampling_ms(pid, how, seconds, blocking=blocking) for seconds in (1, 1 + SECONDS))
             if few is not None and many is not None:
-                found[key].append((many - few) / (SECONDS * RATE_HZ))
+                found[f"{how} sample"].append((many - few) / (SECONDS * rate_hz))
     return found
 
 
 def sampling_ms(pid: int, how: How, seconds: int, *, blocking: bool) -> float | None:
     """CPU of a run of samples."""
-    return cpu_ms(Job(pid, how, RATE_HZ, seconds, blocking))
+    return cpu_ms(Job(pid, how, RATES_HZ[how], seconds, blocking))
 
 
 def spread(values: list[float], digits: int = 2) -> str:

@@ -313,9 +313,7 @@ class _Session:
         self._own = OwnCpu()
         self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns)
         if options.stacks is not None:
-            stacks = stacks_probe(options.stacks, self._own)
-            stacks.period_ns = max(stacks.period_ns, options.period_ns)
-            self._others += (stacks,)
+            self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
 
     def record(self, header: _Header, child: Child | None, say: Say) -> str:

@@ -320,10 +320,15 @@ class StacksProbe:
         yield from self._gaps.say(t_ns, known.pid, "Python stacks", "forbidden", _FORBIDDEN)
 
 
-def stacks_probe(options: StacksOptions, own: OwnCpu) -> StacksProbe:
-    """The probe with the py-spy that is installed here."""
+def stacks_probe(options: StacksOptions, own: OwnCpu, period_ns: int) -> StacksProbe:
+    """The probe with the py-spy that is installed here; it looks no more often than the recorder does."""
     executable = pyspy.find()
-    return StacksProbe(options, own, pyspy.starter(executable) if executable is not None else None)
+    return StacksProbe(
+        options,
+        own,
+        pyspy.starter(executable) if executable is not None else None,
+        period_ns=max(PERIOD_NS, period_ns),
+    )
 
 
 _MISSING = "py-spy is not installed beside the recorder or on PATH; install it with: pip install py-spy"
