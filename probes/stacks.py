@@ -21,7 +21,7 @@ from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.probe import Moment, Process
 from corelens.probes.pyspy import Ended, Job, Run, Start
 from corelens.probes.stacks_lines import Look
-from corelens.probes.stacks_plan import Candidate, Known, Means, choose, next_job
+from corelens.probes.stacks_plan import Candidate, Costs, Known, Means, choose, next_job
 from corelens.probes.stacks_results import StackResults, last_words, parsed_output
 from corelens.vocabulary import Line
 
@@ -127,6 +127,7 @@ class StacksProbe:
         self._gaps = Gaps(self.name)
         self._results = StackResults(self._gaps, proc)
         self._known: dict[int, Known] = {}
+        self._costs = Costs()
         self._moved: set[int] = set()
         self._roles_seen: set[str] = set()
         self._under_way: _UnderWay | None = None
@@ -219,7 +220,9 @@ class StacksProbe:
             yield from self._give_up(known, moment.t_ns)
             return
         options = self._options
-        means = Means(self._allowance.balance_ns, options.cores, options.rate_hz, options.blocking)
+        means = Means(
+            self._allowance.balance_ns, options.cores, options.rate_hz, options.blocking, self._costs
+        )
         tids = self._results.tids(known.pid)
         role_is_known = known.role in self._roles_seen
         job = next_job(known, len(tids), means, moment.t_ns, role_is_known=role_is_known)
@@ -295,7 +298,7 @@ class StacksProbe:
             yield from self._lost(under_way, t_ns, last_words(ended) or str(error), "broken")
             return
         seconds = (t_ns - under_way.from_ns) / 1e9
-        known.learn(job, under_way.threads, min(seconds, job.seconds or seconds), ended.cpu_ns)
+        self._costs.learn(job, under_way.threads, min(seconds, job.seconds or seconds), ended.cpu_ns)
         known.succeeded(job, under_way.from_ns, under_way.threads)
         self._roles_seen.add(known.role)
         look = Look(t_ns, under_way.from_ns, job, cpu_ns=under_way.billed_ns)

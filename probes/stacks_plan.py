@@ -27,11 +27,41 @@ LOWEST_RATE_HZ = 1
 # An interpreter that has used so much CPU, or is so old, has begun its program; before, py-spy finds nothing in it.
 STARTED_NS = 30_000_000
 GROWN_NS = SECOND_NS
-# First guesses, replaced by what is measured: start, and one sample of one thread.
+# First guesses, put right by what is measured: start, one sample, and what each thread adds to it.
 _START_NS = 10_000_000
-_SAMPLE_NS: Mapping[How, float] = {"dump": 100_000.0, "active": 100_000.0, "gil": 10_000.0}
+_SAMPLE_NS: Mapping[How, tuple[int, int]] = {
+    "dump": (300_000, 100_000),
+    "active": (300_000, 100_000),
+    "gil": (50_000, 8_000),
+}
+_LOWEST_RATIO = 0.1
 _FIRST_RETRY_NS = SECOND_NS
 _LONGEST_RETRY_NS = 60 * SECOND_NS
+
+
+@dataclass(slots=True)
+class Costs:
+    """What py-spy costs on this machine and program, as far as it was seen."""
+
+    start_ns: int = _START_NS
+    ratios: dict[How, float] = field(default_factory=dict[How, float])
+    """What a sample cost when it was last measured, over the first guess."""
+
+    def sample_ns(self, how: How, threads: int) -> float:
+        """CPU of one sample of a process with so many threads."""
+        return self.ratios.get(how, 1.0) * _guess_ns(how, threads)
+
+    def learn(self, job: Job, threads: int, seconds: float, cpu_ns: int) -> None:
+        """Take note of a run that lasted so long."""
+        samples = 1 if job.rate_hz is None else max(1.0, job.rate_hz * seconds)
+        self.start_ns = max(min(self.start_ns, cpu_ns), _START_NS // 4)
+        measured_ns = (cpu_ns - self.start_ns) / samples
+        self.ratios[job.how] = max(_LOWEST_RATIO, measured_ns / _guess_ns(job.how, threads))
+
+
+def _guess_ns(how: How, threads: int) -> int:
+    once_ns, each_ns = _SAMPLE_NS[how]
+    return once_ns + each_ns * threads
 
 
 @dataclass(slots=True)
@@ -54,17 +84,6 @@ class Known:
     failures: int = 0
     """In a row."""
     hopeless: bool = False
-    start_ns: int = _START_NS
-    sample_ns: dict[How, float] = field(default_factory=lambda: dict(_SAMPLE_NS))
-    """Cost of one sample of one thread."""
-
-    def learn(self, job: Job, threads: int, seconds: float, cpu_ns: int) -> None:
-        """Take note of what a run cost that lasted so long."""
-        samples = 1 if job.rate_hz is None else max(1.0, job.rate_hz * seconds)
-        least = min(self.start_ns, cpu_ns)
-        self.start_ns = max(least, _START_NS // 4)
-        measured = max(0, cpu_ns - self.start_ns) / samples / max(threads, 1)
-        self.sample_ns[job.how] = max(measured, 1_000.0)
 
     def succeeded(self, job: Job, from_ns: int, threads: int) -> None:
         """A run ended well that began then, with so many threads."""
@@ -110,6 +129,7 @@ class Means:
     cores: float
     rate_hz: float
     blocking: bool = False
+    costs: Costs = field(default_factory=Costs)
 
 
 def choose(candidates: list[Candidate], roles_seen: set[str], t_ns: int) -> Candidate | None:
@@ -130,17 +150,17 @@ def next_job(known: Known, threads: int, means: Means, t_ns: int, *, role_is_kno
     if means.rate_hz < LOWEST_RATE_HZ or not role_is_known or _dump_is_due(known, threads, t_ns):
         return dump
     how = known.next_slice
-    rate_hz = affordable_hz(known, threads, how, means)
+    rate_hz = affordable_hz(threads, how, means)
     known.next_slice = "gil" if how == "active" else "active"
     if rate_hz < LOWEST_RATE_HZ:
         return dump
     return Job(known.pid, how, rate_hz, SLICE_S, means.blocking)
 
 
-def affordable_hz(known: Known, threads: int, how: How, means: Means) -> int:
+def affordable_hz(threads: int, how: How, means: Means) -> int:
     """Samples per second whose cost in one run is what is there now and what comes in meanwhile."""
-    spare_ns = means.balance_ns + means.cores * SLICE_S * SECOND_NS - known.start_ns
-    each_ns = known.sample_ns[how] * max(threads, 1)
+    spare_ns = means.balance_ns + means.cores * SLICE_S * SECOND_NS - means.costs.start_ns
+    each_ns = means.costs.sample_ns(how, threads)
     return int(max(0.0, min(means.rate_hz, spare_ns / (SLICE_S * each_ns))))
 
 

@@ -333,22 +333,25 @@ def test_names_and_stacks_are_said_again_after_a_keyframe(tmp_path: Path) -> Non
 
 
 def test_the_rate_fits_what_can_be_spent() -> None:
-    known = Known(1, 1, "main", 0)
     means = Means(30 * MS, 0.003, 10.0)
-    assert affordable_hz(known, 1, "active", means) == 10
-    assert affordable_hz(known, 4, "active", means) == 10
-    assert affordable_hz(known, 20, "active", means) == 2
-    assert affordable_hz(known, 400, "active", means) == 0
-    assert affordable_hz(known, 400, "gil", means) == 1
-    assert affordable_hz(known, 4, "active", Means(-100 * MS, 0.003, 10.0)) == 0
-    known.learn(Job(1, "active", 10, 10), 400, 10, 50 * MS)
-    assert affordable_hz(known, 400, "active", means) == 10
+    assert affordable_hz(1, "active", means) == 10
+    assert affordable_hz(4, "active", means) == 7
+    assert affordable_hz(20, "active", means) == 2
+    assert affordable_hz(400, "active", means) == 0
+    assert affordable_hz(400, "gil", means) == 1
+    assert affordable_hz(4, "active", Means(-100 * MS, 0.003, 10.0)) == 0
+    # A hundred samples of 4 threads for 40 ms beyond the start, where 70 ms were expected.
+    means.costs.learn(Job(1, "active", 10, 10), 4, 10, 50 * MS)
+    assert affordable_hz(4, "active", means) == 10
+    means.costs.learn(Job(1, "active", 10, 10), 4, 10, 150 * MS)
+    assert affordable_hz(4, "active", means) == 3
 
 
 def test_what_cannot_be_sampled_is_dumped() -> None:
     known = Known(1, 1, "main", 0, dumped_ns=0, dumped_threads=400)
-    known.sample_ns["gil"] = 1e9
-    hows = [next_job(known, 400, Means(1, 0.003, 10.0), SECOND, role_is_known=True).how for _ in range(4)]
+    means = Means(1, 0.003, 10.0)
+    means.costs.ratios["gil"] = 1e6
+    hows = [next_job(known, 400, means, SECOND, role_is_known=True).how for _ in range(4)]
     assert hows == ["dump"] * 4
 
 
