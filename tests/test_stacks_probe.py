@@ -338,7 +338,7 @@ def test_the_rate_fits_what_can_be_spent() -> None:
     assert affordable_hz(4, "active", means) == 7
     assert affordable_hz(20, "active", means) == 2
     assert affordable_hz(400, "active", means) == 0
-    assert affordable_hz(400, "gil", means) == 1
+    assert affordable_hz(400, "gil", means) == 10
     assert affordable_hz(4, "active", Means(-100 * MS, 0.003, 10.0)) == 0
     # A hundred samples of 4 threads for 40 ms beyond the start, where 70 ms were expected.
     means.costs.learn(Job(1, "active", 10, 10), 4, 10, 50 * MS)
