@@ -356,7 +356,8 @@ _STACKS = Kind(
             "active",
             "bool",
             "not idle as py-spy sees it",
-            "only holders of the GIL were looked at, or Python is older than 3.11 and was not stopped",
+            "only holders of the GIL were looked at; Python before 3.11, and a process in a PID namespace of its own,"
+            " do not show it",
         ),
         Field("gil", "bool", "held the interpreter lock", "these samples were taken of all active threads"),
     ),

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from corelens.probes import procfs
 from corelens.probes.gaps import Gaps
+from corelens.probes.namespaces import inner_tids
 from corelens.probes.pthreads import tids_by_pthread
 from corelens.probes.pyspy import Ended, Job
 from corelens.probes.stacks_lines import Look, Sample, StackLines
 from corelens.probes.stacks_parser import Parsed, Roots, parse_dump, parse_samples
 from corelens.vocabulary import Line
 
-_NO_IDS = (
-    "its threads cannot be told apart from here: it lives in another PID namespace, or its Python is too old"
-)
+_NO_IDS = "what py-spy says belongs to none of its threads"
 _FULL = "the program shows more different stacks than are kept; new ones are counted as dropped"
 
 
@@ -33,7 +33,8 @@ class StackResults:
         """Lines of one run; `tids` are the threads that were there when it began."""
         pid, t_ns = look.job.pid, look.t_ns
         living = self.tids(pid)
-        found = _identified(parsed, living | tids)
+        inner = inner_tids(pid, living | tids, self._proc)
+        found = _identified(parsed if inner is None else _moved_out(parsed, inner), living | tids)
         yield from self._lines.names(t_ns, pid, found)
         whole = found if look.job.blocking else self._whole(pid, found, living | tids)
         told = [sample for sample in whole if sample[1].frames]
@@ -99,6 +100,15 @@ def _identified(parsed: Parsed, there: set[int]) -> list[Sample]:
     by_address = tids_by_pthread(there, addresses) if addresses else {}
     named = ((by_address.get(one.pthread or 0) if one.tid is None else one.tid, one) for one in parsed.seen)
     return [(tid, one) for tid, one in named if tid is not None and tid in there]
+
+
+def _moved_out(parsed: Parsed, inner: dict[int, int]) -> Parsed:
+    """The same with the ids that we see; py-spy looks for states under the wrong ones and calls all active."""
+    seen = [
+        replace(one, tid=inner.get(one.tid, -1), active=None) if one.tid is not None else one
+        for one in parsed.seen
+    ]
+    return replace(parsed, seen=seen)
 
 
 def _samples(found: list[Sample]) -> int:

@@ -53,7 +53,8 @@ class PythonStacks:
     """Samples of the thread that held the interpreter lock, from runs that looked for nothing else."""
     idle_samples: int
     unknown_samples: int
-    """Samples of threads of which py-spy could not tell whether they were active (Python before 3.11)."""
+    """Samples of threads of which py-spy could not tell whether they were active: of Python before
+    3.11, and in a PID namespace of its own."""
     dropped_samples: int
     """Torn while the program ran on, or of a thread that nobody knows; they are in no other number."""
     own_core_s: float

@@ -285,7 +285,8 @@ def _about_stacks(found: PythonStacks) -> Iterator[str]:
         f" {how}; it used {found.own_core_s:.2f} core-seconds"
     )
     if found.unknown_samples:
-        yield f"{found.unknown_samples} samples do not say whether the thread was active (Python before 3.11)"
+        why = "Python before 3.11, or a container"
+        yield f"{found.unknown_samples} samples do not say whether the thread was active ({why})"
     if found.dropped_samples or found.failed_looks:
         yield f"left out: {found.dropped_samples} torn samples; {found.failed_looks} looks failed"
 

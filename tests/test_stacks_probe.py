@@ -258,6 +258,20 @@ def test_a_torn_stack_and_a_stranger_are_dropped_and_counted(tmp_path: Path) -> 
     assert {tid for line in bench.of("stacks") for tid in line["tid"]} == {500}
 
 
+def test_threads_in_a_pid_namespace_are_known_by_our_ids(tmp_path: Path) -> None:
+    bench = Bench(machine(tmp_path), dump=dump_of("MainThread", "inner"))
+    bench.process(PID, threads=2)
+    # Inside they have each other's numbers.
+    bench.fake.write(f"{PID}/status", "Name:\tx\nNSpid:\t500\t500\n")
+    bench.fake.write(f"{PID}/task/500/status", "Name:\tx\nNSpid:\t500\t501\n")
+    bench.fake.write(f"{PID}/task/501/status", "Name:\tx\nNSpid:\t501\t500\n")
+    bench.run_for(0.5)
+    (names,) = bench.of("threads.python")
+    assert dict(zip(names["tid"], names["name"], strict=True)) == {501: "MainThread", 500: "inner"}
+    (stacks,) = bench.of("stacks")
+    assert stacks["active"] == [None, None]
+
+
 def test_processes_that_are_no_python_are_left_alone(tmp_path: Path) -> None:
     bench = Bench(machine(tmp_path), roles={PID: "main", 600: "child"})
     bench.process(PID, exe="/bin/sleep")
