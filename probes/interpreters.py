@@ -45,8 +45,9 @@ class Interpreters:
     def _examine(self, pid: int) -> bool:
         try:
             exe = procfs.read_executable(self._proc, pid)
-        except procfs.Unreadable:
-            return False
+        except procfs.Unreadable as error:
+            # What the kernel hides shall be told of where it looks like an interpreter.
+            return error.reason == "forbidden" and self._calls_itself_python(pid)
         if _NAMED.fullmatch(exe.rpartition("/")[2]):
             return True
         if exe not in self._embedded:
@@ -57,3 +58,11 @@ class Interpreters:
                 return False
             self._embedded[exe] = _LIBRARY.search(maps) is not None
         return self._embedded[exe]
+
+    def _calls_itself_python(self, pid: int) -> bool:
+        try:
+            command = procfs.read_command_line(self._proc, pid)
+        except procfs.Unreadable:
+            return False
+        name = command.partition(b"\0")[0].decode(errors="replace").rpartition("/")[2]
+        return _NAMED.fullmatch(name) is not None

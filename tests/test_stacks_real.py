@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -253,6 +254,23 @@ def test_without_py_spy_the_recording_says_so(tmp_path: Path) -> None:
     (gap,) = [line for line in read(path).lines("gap") if line["probe"] == "stacks"]
     assert "pip install py-spy" in gap["detail"]
     assert not read(path).lines("stacks.looks")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root to give a capability up"
+)
+def test_without_the_right_to_read_memory_the_recording_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "r.corelens"
+    # Root without it may not look into a process that has it.
+    without = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace"]
+    with running(python(NAMED_THREADS)) as program:
+        assert program.hear().startswith("ready")
+        command = [*without, *recorder(path, "-q", "-d", "0.6", "-p", str(program.pid))]
+        subprocess.run(command, check=True, timeout=120)
+        program.end()
+    (gap,) = [line for line in read(path).lines("gap") if line["probe"] == "stacks"]
+    assert (gap["reason"], gap["what"]) == ("forbidden", "Python stacks")
+    assert "run as its user or as root" in gap["detail"]
 
 
 def test_stacks_can_be_left_out(tmp_path: Path) -> None:
