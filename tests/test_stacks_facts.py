@@ -63,8 +63,11 @@ def recording(*lines: Line) -> Recording:
     return Recording(Path("x"), {}, by_kind, None)
 
 
-def summed(*lines: Line) -> PythonStacks:
-    found = stacks(recording(*lines), LIVES)
+def summed(*lines: Line, agent: Line | None = None) -> PythonStacks:
+    made = recording(*lines)
+    if agent is not None:
+        made.by_kind["pools"] = [agent]
+    found = stacks(made, LIVES)
     assert found is not None
     return found
 
@@ -119,6 +122,16 @@ def test_holders_of_the_gil_come_from_dumps_and_samples() -> None:
         sampled(3, MAIN, (11, 3, 3, None, True)),
     )
     assert [(one.function, one.samples) for one in found.holders] == [("evolve", 3), ("search", 1)]
+
+
+def test_the_agent_is_no_part_of_the_program() -> None:
+    found = summed(
+        look(1, "active"),
+        sampled(1, MAIN, (10, 1, 5, True, None), (19, 3, 50, True, None)),
+        agent={"kind": "pools", "t_ns": 1, "pid": MAIN, "agent_tid": 19},
+    )
+    assert [one.function for one in found.functions] == ["search"]
+    assert found.active_samples == 5
 
 
 def test_a_share_of_few_samples_is_wide_and_never_certain() -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from corelens.recording import Recording
-from corelens.reports.facts.processes import UNKNOWN_ROLE, Lives
+from corelens.reports.facts.processes import UNKNOWN_ROLE, Life, Lives
 from corelens.reports.facts.stack_samples import (
     ACTIVE,
     GIL,
@@ -32,11 +32,12 @@ _NS_PER_S = 1_000_000_000
 
 
 def stacks(recording: Recording, lives: Lives) -> PythonStacks | None:
-    """Sum all samples up; None where nobody looked."""
+    """Sum all samples up but those of the in-process agent, which is ours; None where nobody looked."""
     looks = recording.lines("stacks.looks")
     if not looks:
         return None
-    samples = stack_samples(recording, lives)
+    agents = _agents(recording, lives)
+    samples = [one for one in stack_samples(recording, lives) if (one.life, one.tid) not in agents]
     counts = Counter[str]()
     for sample in samples:
         counts[sample.state] += sample.samples
@@ -57,6 +58,14 @@ def stacks(recording: Recording, lives: Lives) -> PythonStacks | None:
         folded=folded[:MOST_FOLDED],
         left_out_samples=sum(each.samples for each in folded[MOST_FOLDED:]),
     )
+
+
+def _agents(recording: Recording, lives: Lives) -> set[tuple[Life | None, int]]:
+    return {
+        (lives.at(line["pid"], line["t_ns"]), line["agent_tid"])
+        for line in recording.lines("pools")
+        if line["agent_tid"] is not None
+    }
 
 
 def functions(
