@@ -30,8 +30,8 @@ examples:
 
 # Measured with: python benchmarks/stacks.py
 _BLOCKING = (
-    "--blocking-stacks stops every thread of the program for each sample, native ones too: with hundreds of threads"
-    " it runs slower, see docs"
+    "--blocking-stacks stops every thread of the program for each sample (0.5 ms with 4 threads, 11 ms with 400 native"
+    " and 34 ms with 400 Python ones, longer on a busy machine): it runs slower, and its times are not its own"
 )
 
 
