@@ -33,8 +33,8 @@ HIGHEST_RATE_HZ = 100.0
 # The default budget of the recorder is 2 % of a core: stacks then get 0.3 %.
 SHARE_OF_BUDGET = 0.15
 MOST_CORES = 0.02
-# Saved for the beginning, where most is unknown: a dump and a first run of samples.
-SAVINGS_NS = 30_000_000
+# Saved for the beginning, where most is unknown: a dump, and the start of the samples after it.
+SAVINGS_NS = 15_000_000
 # A dump takes 0.1 s for 400 threads on an idle machine; on a busy one it waits for a core.
 LONGEST_DUMP_NS = 15_000_000_000
 # After the last look the recording waits so long for samples that are under way.
@@ -226,9 +226,21 @@ class StacksProbe:
         tids = self._results.tids(known.pid)
         role_is_known = known.role in self._roles_seen
         job = next_job(known, len(tids), means, moment.t_ns, role_is_known=role_is_known)
+        is_urgent = not role_is_known or known.wants_names(len(tids), moment.t_ns)
+        missing_ns = 0 if is_urgent else self._missing_ns(job, len(tids))
+        if missing_ns > 0:
+            self._next_start_ns = moment.t_ns + round(missing_ns / self._allowance.cores)
+            return
         known.seen_cpu_ns = chosen.cpu_ns
         self._moved.discard(known.pid)
         yield from self._launch(job, known, tids, moment.t_ns)
+
+    def _missing_ns(self, job: Job, threads: int) -> float:
+        """What must come in before a dump without need is begun; samples come at a rate that can be afforded."""
+        if job.how != "dump":
+            return 0
+        expected_ns = self._costs.start_ns + self._costs.sample_ns("dump", threads)
+        return min(expected_ns, SAVINGS_NS) - self._allowance.balance_ns
 
     def _launch(self, job: Job, known: Known, tids: set[int], t_ns: int) -> Iterator[Line]:
         self._next_start_ns = t_ns + round(1e9 / self._options.rate_hz)

@@ -12,7 +12,7 @@ from corelens.probes.allowance import Allowance
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.probe import Moment, Process
 from corelens.probes.pyspy import Ended, Job
-from corelens.probes.stacks import LONGEST_DUMP_NS, StacksOptions, StacksProbe, cores_for
+from corelens.probes.stacks import LONGEST_DUMP_NS, SAVINGS_NS, StacksOptions, StacksProbe, cores_for
 from corelens.probes.stacks_plan import Candidate, Known, Means, affordable_hz, choose, next_job
 from corelens.vocabulary import Line
 from tests.fakeproc import FakeMachine, machine
@@ -185,7 +185,7 @@ def test_the_mean_cost_stays_within_the_allowance_whatever_a_look_costs(tmp_path
         spent_ns = sum(run.cost_ns for run in bench.runs)
         assert bench.own.helpers_ns <= spent_ns
         # What was saved at the start, and the last look, which is still to be paid off.
-        assert spent_ns <= 0.003 * 600 * SECOND + 30 * MS + cost_ms * MS
+        assert spent_ns <= 0.003 * 600 * SECOND + SAVINGS_NS + cost_ms * MS
         assert len(bench.runs) >= 3
 
 
@@ -198,8 +198,8 @@ def test_dearer_looks_are_taken_more_seldom(tmp_path: Path) -> None:
 def test_what_py_spy_uses_is_billed_at_once_and_deferred_for_the_governor(tmp_path: Path) -> None:
     bench = Bench(machine(tmp_path), cost_ns=80 * MS).run_for(0.5)
     assert bench.own() == 80 * MS
-    assert 48 * MS < bench.own.deferred_ns <= 50 * MS
-    assert bench.own.settled_ns() <= 32 * MS
+    assert 63 * MS < bench.own.deferred_ns <= 65 * MS
+    assert bench.own.settled_ns() <= 17 * MS
     before = bench.own.deferred_ns
     bench.run_for(5)
     assert bench.own.deferred_ns < before
@@ -306,7 +306,7 @@ def test_many_alike_workers_take_turns_and_cost_no_more(tmp_path: Path) -> None:
     assert str(PID) in asked
     assert len(asked) >= 40
     spent_ns = sum(run.cost_ns for run in bench.runs)
-    assert spent_ns <= 0.003 * 600 * SECOND + 40 * MS
+    assert spent_ns <= 0.003 * 600 * SECOND + SAVINGS_NS + bench.cost_ns
     assert bench.hows().count("dump") < len(bench.runs) / 2
 
 
