@@ -19,6 +19,7 @@ MOST_TRIALS = 40
 MOST_UNSEEN = 30
 # Of each role.
 MOST_FUNCTIONS = 6
+LONGEST_TITLE = 160
 _MIB = 1 << 20
 _GIB = 1 << 30
 
@@ -63,9 +64,10 @@ def sections(report: Report) -> list[Section]:
 
 
 def title(report: Report) -> str:
-    """What was recorded, in one line."""
+    """What was recorded, in one line; a program given as text is cut short."""
     named = [f"{key} {value}" for key, value in report.source.labels.items() if key in ("backend", "scale")]
-    command = " ".join(report.source.argv) or report.source.path
+    command = " ".join(" ".join(report.source.argv).split()) or report.source.path
+    command = command if len(command) <= LONGEST_TITLE else f"{command[:LONGEST_TITLE]}…"
     return f"{command} ({', '.join(named)})" if named else command
 
 
