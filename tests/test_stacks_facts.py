@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelens.recording import Recording
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.stack_samples import StacksByThread, python_names, stack_samples
+from corelens.reports.facts.stack_waits import WaitedStacks
 from corelens.reports.facts.stacks import folded_stacks, interval, stacks, thread_group
 from corelens.reports.json_report import json_report
 from corelens.reports.markdown import markdown
@@ -230,3 +231,30 @@ def test_every_number_of_this_part_has_a_unit() -> None:
     ]
     assert numbers
     assert [path for path, _ in numbers if unit_of(path) is None] == []
+
+
+class At(NamedTuple):
+    """A thread in one place for a while."""
+
+    life: Life
+    tid: int
+    start_ns: int
+    end_ns: int
+    what: str
+
+
+def test_what_waiting_threads_wanted_to_run() -> None:
+    made = recording(
+        look(1, "dump"), sampled(1, MAIN, (10, 3, 1, False, False), (11, 1, 1, False, False)),
+        look(2, "active"), sampled(2, MAIN, (10, 0, 5, True, None)),
+        look(4, "dump"), sampled(4, MAIN, (10, 3, 1, False, False), (11, 1, 1, True, True)),
+    )  # fmt: skip
+    joined = WaitedStacks(stack_samples(made, LIVES))
+    for tid, start_s, end_s, what in (
+        (10, 0.5, 1.5, "gil"), (10, 1.5, 3.0, "running"), (10, 3.0, 5.0, "gil"),
+        (11, 0.0, 2.0, "lock"), (11, 2.0, 5.0, "gil"), (12, 0.0, 5.0, "gil"),
+    ):  # fmt: skip
+        joined.add(At(LIVES.root, tid, round(start_s * SECOND), round(end_s * SECOND), what))
+    told = {what: [(one.function, one.samples) for one in joined.wanted(what)] for what in ("gil", "lock")}
+    assert told == {"gil": [("evolve", 2)], "lock": [("search", 1)]}
+    assert joined.wanted("running") == ()
