@@ -82,7 +82,7 @@ def recorded(path: Path, interpreter: list[str], *flags: str) -> tuple[Recording
             # Samples under way are taken when the recording ends.
             began_ns = read(path).last_ns
             wait_until(lambda: read(path).last_ns > began_ns + 2 * SECOND_NS, "some samples")
-            looking.process.send_signal(signal.SIGINT)
+            looking.process.send_signal(signal.SIGTERM)
             assert looking.process.wait(60) == 0
         assert state(program.pid) != "T"
         program.end()
