@@ -17,18 +17,18 @@ class OwnCpu:
     present second, so that one dear moment followed by rest does not look like a steady cost.
     """
 
-    def __init__(self, clock: Callable[[], int] = time.process_time_ns) -> None:
+    def __init__(self, clock: Callable[[], int] | None = None) -> None:
         self.helpers_ns = 0
         self.deferred_ns = 0
         self._clock = clock
 
     def __call__(self) -> int:
         """CPU ns so far, helpers included."""
-        return self._clock() + self.helpers_ns
+        return self.process_ns() + self.helpers_ns
 
     def process_ns(self) -> int:
         """CPU ns of this process alone."""
-        return self._clock()
+        return time.process_time_ns() if self._clock is None else self._clock()
 
     def bill(self, cpu_ns: int) -> None:
         """Add what a helper used since it was billed last."""

@@ -237,7 +237,7 @@ class Recorder:
         }
 
 
-def footer(t_ns: int, reason: str, tally: Tally, own: OwnCpu, **ended: Any) -> Line:
+def footer(t_ns: int, reason: str, tally: Tally, own: OwnCpu | None = None, **ended: Any) -> Line:
     """The last line. `ended` gives exit_code, signal, user_ns, system_ns and max_rss_bytes where known."""
     unknown = dict.fromkeys(("exit_code", "signal", "user_ns", "system_ns", "max_rss_bytes"))
     return {
@@ -248,7 +248,7 @@ def footer(t_ns: int, reason: str, tally: Tally, own: OwnCpu, **ended: Any) -> L
         **ended,
         "ticks": tally.ticks,
         "ticks_missed": tally.ticks_missed,
-        "own_cpu_ns": own(),
+        "own_cpu_ns": (own or OwnCpu())(),
         "own_max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

@@ -29,6 +29,7 @@ from corelens.probes.masking import masked
 from corelens.probes.members import Masking
 from corelens.probes.memory import MemoryProbe
 from corelens.probes.own_cpu import OwnCpu
+from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
 from corelens.probes.pools import PoolsProbe
 from corelens.probes.probe import Probe
@@ -311,7 +312,7 @@ class _Session:
         )
         self._threads = ThreadsProbe(period_ns=options.period_ns)
         self._own = OwnCpu()
-        self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns)
+        self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
         if options.stacks is not None:
             self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
@@ -376,9 +377,12 @@ class _Session:
             self._end(writer, "output-failed", tally, t_ns, child)
 
 
-def probes_for(pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int) -> tuple[Probe, ...]:
+def probes_for(
+    pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int, threads: ThreadsProbe
+) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
     probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe()]
+    probes.append(OwnersProbe(threads.living))
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 NS_PER_S = 1_000_000_000
 MOST_BINS = 600
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_HOUR_NS = 3600 * NS_PER_S
 # Two readings to a bin, so that the jitter of single readings evens out.
 _PERIODS_PER_BIN = 2
 # So much silence means that nobody looked: the recorder writes of itself every second.
@@ -38,11 +39,12 @@ class Grid:
 
 def grid_for(end_ns: int, period_ns: int) -> Grid:
     """Choose the finest round step with at most 600 bins and two samples to a bin."""
-    least_s = max(end_ns / MOST_BINS, _PERIODS_PER_BIN * period_ns) / NS_PER_S
-    step_s = next((step for step in _STEPS_S if step >= least_s * (1 - 1e-9)), None)
-    if step_s is None:
-        step_s = -(-int(least_s) // 3600) * 3600
-    return Grid(round(step_s * NS_PER_S), max(end_ns, 1))
+    least_ns = max(-(-end_ns // MOST_BINS), _PERIODS_PER_BIN * period_ns)
+    steps_ns = (round(step_s * NS_PER_S) for step_s in _STEPS_S)
+    whole_hours_ns = -(-least_ns // _HOUR_NS) * _HOUR_NS
+    return Grid(
+        next((step_ns for step_ns in steps_ns if step_ns >= least_ns), whole_hours_ns), max(end_ns, 1)
+    )
 
 
 class Amounts:
@@ -51,11 +53,13 @@ class Amounts:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.bins = [0.0] * grid.count
+        self._reach_ns = grid.end_ns
 
     def add(self, start_ns: int, end_ns: int, amount: float) -> None:
         """Spread an amount; what lies outside the grid falls to its first or last bin."""
         last = len(self.bins) - 1
         step = self.grid.step_ns
+        self._reach_ns = max(self._reach_ns, end_ns)
         first_bin, last_bin = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
         if first_bin >= last_bin or end_ns <= start_ns:
             self.bins[last_bin] += amount
@@ -68,7 +72,10 @@ class Amounts:
 
     def rates(self) -> list[float]:
         """Amount per nanosecond in each bin: cores, when CPU nanoseconds were added."""
-        return [amount / self.grid.width_ns(index) for index, amount in enumerate(self.bins)]
+        widths = [self.grid.width_ns(index) for index in range(len(self.bins))]
+        # The last look may come after the end: what it adds was not used within a sliver of a last bin.
+        widths[-1] += self._reach_ns - self.grid.end_ns
+        return [amount / width for amount, width in zip(self.bins, widths, strict=True)]
 
     def until(self, t_ns: int) -> float:
         """What fell to the time before `t_ns`."""
@@ -83,17 +90,23 @@ Levels = Sequence[tuple[int, int]]
 
 def largest(levels: Levels, grid: Grid) -> list[int]:
     """Largest value in each bin; 0 before the first level."""
-    found: list[int] = []
+    return [value for _, value in when_largest(levels, grid)]
+
+
+def when_largest(levels: Levels, grid: Grid) -> list[tuple[int, int]]:
+    """The first moment of the largest value in each bin, with that value; 0 before the first level."""
+    found: list[tuple[int, int]] = []
     value, index = 0, 0
     for number in range(grid.count):
-        end_ns = (number + 1) * grid.step_ns
+        start_ns, end_ns = number * grid.step_ns, (number + 1) * grid.step_ns
         # A level that begins with the bin replaces what held before it.
-        while index < len(levels) and levels[index][0] <= number * grid.step_ns:
+        while index < len(levels) and levels[index][0] <= start_ns:
             value, index = levels[index][1], index + 1
-        top = value
+        top = (start_ns, value)
         while index < len(levels) and levels[index][0] < end_ns:
-            value, index = levels[index][1], index + 1
-            top = max(top, value)
+            t_ns, value = levels[index]
+            index += 1
+            top = (t_ns, value) if value > top[1] else top
         found.append(top)
     return found
 

@@ -10,7 +10,9 @@ from corelens.reports.facts import (
     clocks,
     cores,
     cpu,
+    ledger,
     memory,
+    owners,
     pools,
     population,
     processes,
@@ -25,15 +27,17 @@ from corelens.reports.facts import (
     unseen,
     workers,
 )
+from corelens.reports.facts.owners import Symbols, no_symbols
 from corelens.reports.facts.pace import Pace
 from corelens.reports.report import Report, ThreadCount
 
 _NS_PER_S = 1_000_000_000
 
 
-def summarise(recording: Recording) -> Report:
+def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
     """Sum a recording up; needs neither the machine nor the time of day.
 
+    `symbols` names functions of libraries, which tells a few more owners of threads apart.
     Raises NothingMeasured when no process was ever seen.
     """
     if not recording.lines("process.born"):
@@ -51,11 +55,14 @@ def summarise(recording: Recording) -> Report:
     core = cores.cores(recording, grid)
     size = memory.sizes(recording, lives)
     marked = trials.marked(recording, wall_ns / _NS_PER_S)
+    found = marked.trials.trials if marked.trials else ()
     limits = capacity.capacity(recording, wall_ns)
     cost = recorder_cost.recorder(recording)
     origin = source.source(recording, lives.root)
-    at_work = workers.workers(lives, marked.trials.trials if marked.trials else ())
+    at_work = workers.workers(lives, found)
     steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
+    owned_by = owners.owners(recording, lives, thread.all, symbols)
+    accounted = ledger.ledger(recording, lives, people, thread.all, owned_by, grid, steps.threads, found)
     seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
     return Report(
         source=origin,
@@ -67,7 +74,7 @@ def summarise(recording: Recording) -> Report:
             peak=people.peak,
             peak_s=people.peak_ns / _NS_PER_S,
             mean=bins.time_mean([(0, 0), *people.threads], 0, wall_ns) or 0.0,
-            born=len(thread.all) - len(population.agents(recording, lives, thread.all)),
+            born=len(thread.all) - len(population.agent_threads(recording, lives, thread.all)),
         ),
         processes_peak=people.processes_peak,
         processes_total=len(lives.all),
@@ -83,6 +90,7 @@ def summarise(recording: Recording) -> Report:
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
+        ledger=accounted,
         stacks=stacks.stacks(recording, lives),
     )
 
