@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.python_stacks import PythonStacks
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -427,3 +429,5 @@ class Report:
     unseen: tuple[Unseen, ...]
     ledger: ThreadLedger | None = None
     limits: tuple[Limit, ...] = ()
+    stacks: PythonStacks | None = None
+    """None: nobody looked at Python stacks."""

@@ -19,6 +19,7 @@ from corelens.reports.facts import (
     reaped,
     recorder_cost,
     source,
+    stacks,
     thread_limits,
     threads,
     timeline,
@@ -92,6 +93,7 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
         unseen=unseen.unseen(recording, seen),
         ledger=accounted,
         limits=thread_limits.limits(recording, lives, owned_by),
+        stacks=stacks.stacks(recording, lives),
     )
 
 
