@@ -20,6 +20,7 @@ from corelens.probes import pidfd, procfs
 from corelens.probes.capabilities import capabilities
 from corelens.probes.control import AttachedControl, ChildControl
 from corelens.probes.descriptors import raise_limit
+from corelens.probes.gil import GilProbe
 from corelens.probes.governor import DEFAULT_BUDGET_CORES, Governor
 from corelens.probes.host import HostProbe, describe_host
 from corelens.probes.launcher import Child
@@ -36,6 +37,7 @@ from corelens.probes.signals import ENDING, PASSED_ON, SignalReader
 from corelens.probes.spool import Spool
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
+from corelens.probes.waits import WaitsProbe
 from corelens.recording import RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, Line
 
@@ -306,7 +308,7 @@ class _Session:
             exclude=frozenset({os.getpid()}),
         )
         self._threads = ThreadsProbe(period_ns=options.period_ns)
-        self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns)
+        self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
 
     def record(self, header: _Header, child: Child | None, say: Say) -> str:
@@ -328,6 +330,7 @@ class _Session:
             poll=self._poll,
             t0_ns=self._clocks.monotonic_ns,
             tick_ns=self._options.period_ns,
+            glancer=next((probe for probe in self._others if isinstance(probe, GilProbe)), None),
         )
         try:
             reason = recorder.run()
@@ -368,9 +371,12 @@ class _Session:
             self._end(writer, "output-failed", tally, t_ns, child)
 
 
-def probes_for(pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int) -> tuple[Probe, ...]:
+def probes_for(
+    pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int, threads: ThreadsProbe
+) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
-    probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe()]
+    probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
+    probes.append(WaitsProbe(threads.follow_runs()))
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:
