@@ -73,7 +73,7 @@ class WaitsProbe:
         self._files = Files(proc)
         self._shared = SharedMemory(proc)
         self._processes: dict[int, dict[int, Waiter]] = {}
-        self._refused: set[int] = set()
+        self._refused: dict[int, procfs.Reason] = {}
         self._gaps = Gaps(self.name)
         self._next_tidy_ns = _IDLE_NS
         self._next_keyframe_ns = KEYFRAME_PERIOD_NS
@@ -85,9 +85,11 @@ class WaitsProbe:
             self._bury(pid)
         ran = self._ran()
         if not self._names:
+            machine = "the numbers of its system calls are not known for this kind of machine"
+            yield from self._gaps.say(t_ns, None, "what threads wait for", "unsupported", machine)
             return
         rows: list[tuple[int, int, str, int | None, str | None]] = []
-        for pid in ran.keys() & moment.processes.keys() - self._refused:
+        for pid in (ran.keys() & moment.processes.keys()) - self._refused.keys():
             waiters = self._processes.setdefault(pid, {})
             for waiter in self._read(pid, waiters, ran[pid], t_ns):
                 assert waiter.state is not None
@@ -144,9 +146,10 @@ class WaitsProbe:
         """Forget a thread; False when the whole process may not be read."""
         self._descriptors.give_back(waiter)
         waiters.pop(waiter.tid, None)
-        if procfs.reason_of(error) in ("gone", "descriptors"):
+        reason = procfs.reason_of(error)
+        if reason in ("gone", "descriptors"):
             return True
-        self._refused.add(pid)
+        self._refused[pid] = reason
         return False
 
     def _state(self, pid: int, raw: bytes, t_ns: int) -> State:
@@ -175,12 +178,12 @@ class WaitsProbe:
 
     def _tell_refused(self, pid: int, t_ns: int) -> Iterator[Line]:
         detail = "the system calls of a thread are shown to those who may trace its process"
-        yield from self._gaps.say(t_ns, pid, "what threads wait for", "forbidden", detail)
+        yield from self._gaps.say(t_ns, pid, "what threads wait for", self._refused[pid], detail)
 
     def _bury(self, pid: int) -> None:
         for waiter in self._processes.pop(pid, {}).values():
             self._descriptors.give_back(waiter)
-        self._refused.discard(pid)
+        self._refused.pop(pid, None)
         self._files.forget(pid)
         self._shared.forget(pid)
 

@@ -51,9 +51,12 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
+    # They are made of what stands in this module.
+    from corelens.reports.interlock_sections import interlock_sections
+
     parts = (
-        _roles(report), _tree(report), _pools(report), _views(report), _trials(report), _capacity(report),
-        _recorder(report), _unseen(report),
+        _roles(report), _tree(report), _pools(report), _views(report), *interlock_sections(report),
+        _trials(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
 

@@ -10,6 +10,7 @@ from corelens.reports.facts import (
     clocks,
     cores,
     cpu,
+    interlock,
     memory,
     pools,
     population,
@@ -55,6 +56,7 @@ def summarise(recording: Recording) -> Report:
     origin = source.source(recording, lives.root)
     at_work = workers.workers(lives, marked.trials.trials if marked.trials else ())
     steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
+    held_up = interlock.interlock(recording, lives, grid, thread.all)
     seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
     return Report(
         source=origin,
@@ -82,6 +84,10 @@ def summarise(recording: Recording) -> Report:
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
+        gil=held_up.gil,
+        waits=held_up.waits,
+        process_waits=held_up.process_waits,
+        locks=held_up.locks,
     )
 
 
