@@ -71,7 +71,7 @@ def find_runtime(proc: Path, pid: int, read: Read) -> Runtime | None:
 def _candidates(proc: Path, pid: int) -> Iterator[Image]:
     """Images that may hold an interpreter: those named so, and the executable whatever its name."""
     executable = procfs.read_executable(proc, pid)
-    images = list(_images(procfs.read_bytes(f"{proc}/{pid}/maps")))
+    images = list(_images(procfs.read_mappings(proc, pid)))
     named = [image for image in images if _LIKELY.match(image.path.rpartition("/")[2])]
     yield from named
     yield from (image for image in images if image.path == executable and image not in named)

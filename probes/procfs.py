@@ -71,6 +71,19 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
+def read_mappings(proc: Path, pid: int) -> bytes:
+    """The text of /proc/PID/maps; raises Unreadable.
+
+    The kernel gives it in whole lines, so that a read comes back short long before the end.
+    """
+    path = f"{proc}/{pid}/maps"
+    try:
+        with open(path, "rb", buffering=1 << 16) as file:  # noqa: PTH123
+            return file.read()
+    except OSError as error:
+        raise Unreadable(path, reason_of(error), error.strerror or "") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Stat:
     """The fields of /proc/PID/stat (or of one thread) that are used; ticks are 1/CLOCK_TICKS_PER_S s."""
