@@ -200,7 +200,7 @@ def _tables(descriptor: int) -> Iterator[tuple[bytes, bytes]]:
         return
     offset, size, count = header[8], header[13], header[14]
     raw = os.pread(descriptor, size * count, offset)
-    sections = [_SECTION.unpack_from(raw, size * number) for number in range(count)]
+    sections: list[tuple[int, ...]] = [_SECTION.unpack_from(raw, size * number) for number in range(count)]
     for section in sections:
         if section[1] in (_SHT_SYMTAB, _SHT_DYNSYM) and section[6] < count:
             strings = sections[section[6]]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from corelens.reports import interlock_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.report import Report, Spread, Trial
 
@@ -51,12 +52,9 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
-    # They are made of what stands in this module.
-    from corelens.reports.interlock_sections import interlock_sections
-
     parts = (
-        _roles(report), _tree(report), _pools(report), _views(report), *interlock_sections(report),
-        _trials(report), _capacity(report), _recorder(report), _unseen(report),
+        _roles(report), _tree(report), _pools(report), _views(report), _gil(report), _waits(report),
+        _locks(report), _trials(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
 
@@ -216,6 +214,28 @@ def _assigned(variables: dict[str, str] | None) -> str:
     if variables is None:
         return ABSENT
     return " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none"
+
+
+def _gil(report: Report) -> Section:
+    rows, notes = tuple(interlock_rows.gil_rows(report.gil)), tuple(interlock_rows.gil_notes(report.gil))
+    return Section("The GIL", interlock_rows.GIL_COLUMNS, interlock_rows.GIL_NUMERIC, rows, notes)
+
+
+def _waits(report: Report) -> Section:
+    return Section(
+        "What blocked threads wait for",
+        interlock_rows.WAIT_COLUMNS,
+        interlock_rows.WAIT_NUMERIC,
+        tuple(interlock_rows.wait_rows(report.waits)),
+    )
+
+
+def _locks(report: Report) -> Section:
+    rows, notes = (
+        tuple(interlock_rows.lock_rows(report.locks)),
+        tuple(interlock_rows.lock_notes(report.locks)),
+    )
+    return Section("Locks", interlock_rows.LOCK_COLUMNS, interlock_rows.LOCK_NUMERIC, rows, notes)
 
 
 def _trials(report: Report) -> Section:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
@@ -321,26 +323,64 @@ def test_many_processes_take_turns_and_contended_ones_come_first(tmp_path: Path,
 # symbols
 
 
-def test_symbols_are_found_in_a_mapped_image() -> None:
-    data = image({"_PyRuntime": (0x2000, 64), "Py_Version": (0x3000, 8)})
+def lookup(data: bytes, *names: str) -> gil_image.Symbols:
+    """Symbols of an image that is mapped alone in the memory."""
 
     def read(address: int, size: int) -> bytes:
         return data[address - BASE : address - BASE + size]
 
-    found = gil_image.mapped_symbols(read, BASE, ["Py_Version", "_PyRuntime", "absent"])
+    return gil_image.mapped_symbols(read, BASE, names)
+
+
+def test_symbols_are_found_in_a_mapped_image() -> None:
+    data = image({"_PyRuntime": (0x2000, 64), "Py_Version": (0x3000, 8)})
+    found = lookup(data, "Py_Version", "_PyRuntime", "absent")
     assert found == {"_PyRuntime": (BASE + 0x2000, 64), "Py_Version": (BASE + 0x3000, 8)}
 
 
 @pytest.mark.parametrize("cut", [0, 10, 63, 200, 0x420, 0x610, 0x810, 0xA08])
 def test_a_cut_image_has_no_symbols(cut: int) -> None:
-    data = image({"_PyRuntime": (0x2000, 64)})[:cut]
-    found = gil_image.mapped_symbols(
-        lambda at, size: data[at - BASE : at - BASE + size], BASE, ["_PyRuntime"]
-    )
-    assert found == {}
+    assert lookup(image({"_PyRuntime": (0x2000, 64)})[:cut], "_PyRuntime") == {}
 
 
 def test_an_image_without_the_name_has_none() -> None:
+    assert lookup(image({}), "_PyRuntime") == {}
+
+
+def test_symbols_of_a_file_that_has_them_only_there(tmp_path: Path) -> None:
+    """The interpreter that runs this test has its symbols in its file as well as in memory."""
+    runtime = gil_image.find_runtime(Path("/proc"), os.getpid(), _own_memory)
+    assert runtime is not None
+    found = gil_image.file_symbols(runtime.path, ["_PyRuntime", "no_such_symbol"])
+    assert found.keys() == {"_PyRuntime"}
+    assert found["_PyRuntime"][1] == runtime.size
+    assert runtime.version == sys.version_info[:2]
+    (tmp_path / "text").write_text(
+        "no image at all, but longer than the header of one would be: it is 64 bytes"
+    )
+    assert gil_image.file_symbols(str(tmp_path / "text"), ["_PyRuntime"]) == {}
+
+
+def _own_memory(address: int, size: int) -> bytes:
+    return ctypes.string_at(address, size)
+
+
+def test_a_stripped_image_is_looked_up_in_its_file(tmp_path: Path) -> None:
+    """What is mapped has no hash table; the file, through the root of the process, has the symbols."""
+    runtime = gil_image.find_runtime(Path("/proc"), os.getpid(), _own_memory)
+    assert runtime is not None
+    folder = tmp_path / "100"
+    (folder / "root").mkdir(parents=True)
+    (folder / "root" / "python3").symlink_to(runtime.path)
+    (folder / "exe").symlink_to("/python3")
+    (folder / "maps").write_text(f"{BASE:08x}-{BASE + 0x1000:08x} r--p 00000000 08:01 11 /python3\n")
     data = image({})
-    read = lambda at, size: data[at - BASE : at - BASE + size]  # noqa: E731
-    assert gil_image.mapped_symbols(read, BASE, ["_PyRuntime"]) == {}
+    bare = data[:0xA00] + bytes(0x600)
+
+    def read(address: int, size: int) -> bytes:
+        return bare[address - BASE : address - BASE + size] if address >= BASE else b""
+
+    found = gil_image.find_runtime(tmp_path, 100, read)
+    value = gil_image.file_symbols(runtime.path, ["_PyRuntime"])["_PyRuntime"][0]
+    assert found is not None
+    assert (found.address, found.size) == (BASE + value, runtime.size)
