@@ -24,6 +24,7 @@ Symbols = dict[str, tuple[int, int]]
 RUNTIME = "_PyRuntime"
 VERSION = "Py_Version"
 _LIKELY = re.compile(r"(lib)?python(\d[\d.]*[a-z]*)?(\.so[\d.]*)?( \(deleted\))?$")
+_MUSL = re.compile(r"/(ld-musl-|libc\.musl-)[^/]*$")
 _NAMED_VERSION = re.compile(r"python(\d)\.(\d+)")
 
 _HEADER = struct.Struct("<4sBB10xHHI3QIHHHHHH")
@@ -46,6 +47,8 @@ class Runtime:
     size: int
     version: tuple[int, int] | None
     path: str
+    musl: bool
+    """Whether the process runs on musl, whose condition variables are waited for on the waiter's own stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,19 @@ class Image:
 
 def find_runtime(proc: Path, pid: int, read: Read) -> Runtime | None:
     """Find the interpreter of a process; None when it runs none. Raises Unreadable."""
-    for image in _candidates(proc, pid):
+    images = list(_images(procfs.read_mappings(proc, pid)))
+    for image in _likely(images, procfs.read_executable(proc, pid)):
         names = (RUNTIME, VERSION)
         found = mapped_symbols(read, image.base, names) or _symbols_of_file(proc, pid, read, image, names)
         if RUNTIME in found:
             address, size = found[RUNTIME]
-            return Runtime(address, size, _version(read, found, image.path), image.path)
+            musl = any(_MUSL.search(one.path) for one in images)
+            return Runtime(address, size, _version(read, found, image.path), image.path, musl)
     return None
 
 
-def _candidates(proc: Path, pid: int) -> Iterator[Image]:
+def _likely(images: list[Image], executable: str) -> Iterator[Image]:
     """Images that may hold an interpreter: those named so, and the executable whatever its name."""
-    executable = procfs.read_executable(proc, pid)
-    images = list(_images(procfs.read_mappings(proc, pid)))
     named = [image for image in images if _LIKELY.match(image.path.rpartition("/")[2])]
     yield from named
     yield from (image for image in images if image.path == executable and image not in named)

@@ -29,7 +29,7 @@ class Interpreter:
 
     __slots__ = (
         "address", "changed_ns", "contended_ns", "exe", "gil", "held", "held_by", "holder", "interval_us",
-        "locked", "looks", "memory", "next_try_ns", "pid", "reason", "retry_ns", "said_held", "start_ticks",
+        "locked", "looks", "memory", "musl", "next_try_ns", "pid", "reason", "retry_ns", "said_held", "start_ticks",
         "status", "switches", "translated", "tries", "version", "waited_on",
     )  # fmt: skip
 
@@ -41,6 +41,7 @@ class Interpreter:
         self.version: tuple[int, int] | None = None
         self.gil: Gil | None = None
         self.address = 0
+        self.musl = False
         self.status: tuple[str, str] | None = None
         """What `gil.found` says: gil and how; None before anything is known."""
         self.waited_on: tuple[int, int] | None = None
@@ -120,7 +121,7 @@ class Finder:
 
     def _believe(self, one: Interpreter, runtime: gil_image.Runtime, t_ns: int) -> Iterator[Line]:
         """Verify an interpreter that was found."""
-        one.version = runtime.version
+        one.version, one.musl = runtime.version, runtime.musl
         one.tries += 1
         try:
             gil = gil_layout.locate(one.read, runtime)
@@ -152,6 +153,8 @@ class Finder:
         gil_layout.verify(one.read, gil, one.translated)
         one.gil, one.address = gil, gil.address + gil.holder
         one.status, one.waited_on, one.reason = ("yes", how(gil)), gil.waited_on, None
+        if one.musl:
+            one.waited_on, one.reason = None, "on musl, who waits for the lock looks like any other waiter"
         one.interval_us = int.from_bytes(one.read(gil.address + gil.interval, 8), "little")
         # Only a free-threaded interpreter can turn its lock on and off.
         one.next_try_ns = t_ns + (_ONCE_A_SECOND_NS if gil.enabled is not None else _LONGEST_RETRY_NS)
@@ -168,7 +171,7 @@ class Finder:
         """Settle for telling who waits: the lock is a part of `_PyRuntime` in every version with a lock."""
         one.gil = None
         one.status = ("unknown", "waiters")
-        one.waited_on = (runtime.address, runtime.address + runtime.size)
+        one.waited_on = None if runtime.musl else (runtime.address, runtime.address + runtime.size)
         one.reason = f"{why}; only who waits for the lock is told"
         yield from self._gaps.say(t_ns, one.pid, "the GIL's state", "unsupported", one.reason)
 

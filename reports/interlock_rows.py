@@ -11,7 +11,7 @@ MOST_LOCKS = 15
 
 GIL_COLUMNS = (
     "process", "role", "Python", "GIL", "held", "hand-offs/s", "threads waiting", "of their time",
-    "busiest thread", "pattern",
+    "busiest thread (of held)", "pattern",
 )  # fmt: skip
 GIL_NUMERIC = (True, False, False, False, True, True, True, True, False, False)
 WAIT_COLUMNS = ("what", "thread-s", "of all thread time", "threads", "processes")
@@ -101,9 +101,8 @@ def _worst_first(gils: Sequence[Gil]) -> list[Gil]:
 def _busiest(one: Gil) -> str:
     if one.busiest_tid is None:
         return _ABSENT
-    name = next((thread.comm for thread in one.threads if thread.tid == one.busiest_tid), None)
-    said = f"{one.busiest_tid} {name}" if name else str(one.busiest_tid)
-    return f"{said}, {_percent(one.busiest_share)} of it"
+    share = _ABSENT if one.busiest_share is None else f"{100 * one.busiest_share:.0f} %"
+    return f"{one.busiest_tid} ({share})"
 
 
 def _percent(share: float | None) -> str:

@@ -197,6 +197,18 @@ def test_what_runs_no_python_is_asked_ever_more_seldom(tmp_path: Path, probe: Gi
     assert lines_of(probe, 6_300 * MS, 100)["gil.found"][0]["gil"] == "yes"
 
 
+def test_on_musl_waiters_are_not_told(tmp_path: Path, probe: GilProbe) -> None:
+    FakePython(tmp_path).write()
+    maps = tmp_path / "100" / "maps"
+    libc = "500000-501000 r-xp 00000000 08:01 12 /lib/ld-musl-x86_64.so.1\n"
+    maps.write_text(maps.read_text() + libc)
+    found = lines_of(probe, 0, 100)
+    (told,) = found["gil.found"]
+    assert (told["gil"], told["wait_start"], told["wait_end"]) == ("yes", None, None)
+    assert told["reason"].startswith("on musl")
+    assert found["gil"][0]["looks"] == 1
+
+
 def test_another_program_in_the_same_process_is_found_anew(tmp_path: Path, probe: GilProbe) -> None:
     made = FakePython(tmp_path, version=(3, 12), switches=500).write()
     lines_of(probe, 0, 100)

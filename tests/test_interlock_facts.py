@@ -195,6 +195,13 @@ def test_patterns(handoffs: int, held: int, waiting_ms: int, pattern: str) -> No
     assert contended(handoffs, held, waiting_ms).pattern == pattern
 
 
+@pytest.mark.parametrize(("second", "pattern"), [(9, "none"), (10, "saturation")])
+def test_threads_that_share_the_lock_without_a_core_to_wait_on(second: int, pattern: str) -> None:
+    to = counted(made().python(), 10, looks=20, held=20, switches=5)
+    to.add("gil.held", 10 * S, (PID, 101, 100 - second), (PID, 102, second))
+    assert to.gil().pattern == pattern
+
+
 def test_an_episode_is_no_pattern() -> None:
     to = counted(made().python(), 1, looks=20, held=20, switches=17)
     for one in range(4):

@@ -50,7 +50,7 @@ def titled(made: Report, title: str) -> Section:
 def test_a_process_in_a_row() -> None:
     assert list(gil_rows([GIL])) == [
         (
-            "100", "main", "3.11", "yes", "31.0 %", "27,123", "1.25", "40.0 %", "101 worker, 50.0 % of it",
+            "100", "main", "3.11", "yes", "31.0 %", "27,123", "1.25", "40.0 %", "101 (50 %)",
             "convoy",
         )
     ]  # fmt: skip

@@ -8,7 +8,6 @@ from pathlib import Path
 from corelens.probes import procfs
 from corelens.recording import Recording, read
 from corelens.reports.facts.summary import summarise
-from corelens.vocabulary import Line
 from tests.programs import (
     TALK,
     Program,
@@ -126,25 +125,24 @@ def test_a_lock_between_processes_is_one_lock(tmp_path: Path) -> None:
 
 
 def test_idle_threads_cost_nothing(tmp_path: Path) -> None:
-    """Sixty threads that never run are read once; after that only what moves is."""
+    """Of sixty threads that never run nothing is written, once they have been found where they stay."""
     source = TALK + (
         "import threading, time\n"
         "stop = threading.Event()\n"
         "for _ in range(60): threading.Thread(target=stop.wait).start()\n"
-        "say('ready')\n"
-        "for _ in range(20): time.sleep(0.1)\n"
+        "time.sleep(1)\n"
+        "begun = time.monotonic_ns()\n"
+        "for _ in range(15): time.sleep(0.1)\n"
+        "say(begun, time.monotonic_ns())\n"
         "stop.set()\n"
     )
     done, recording = record(tmp_path / "r.corelens", python(source))
     assert done.returncode == 0, done.stderr
-    by_thread: dict[int, list[Line]] = {}
-    for row in rows(recording, "waits"):
-        by_thread.setdefault(row["tid"], []).append(row)
+    begun_ns, ended_ns = (int(word) - recording.header["t0_monotonic_ns"] for word in done.stdout.split())
     main = recording.header["target"]["pid"]
-    idle = [of for tid, of in by_thread.items() if tid != main]
-    assert len(idle) == 60
-    # Where a thread was found at first, while it began, where it then stayed, and its end.
-    assert max(map(len, idle)) <= 4
+    idle = [row for row in rows(recording, "waits") if row["tid"] != main]
+    assert len({row["tid"] for row in idle}) == 60
+    assert [row for row in idle if begun_ns < row["t_ns"] < ended_ns] == []
 
 
 def test_a_long_list_of_mappings_is_read_whole() -> None:

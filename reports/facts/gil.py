@@ -27,8 +27,10 @@ CONVOY_HANDOFFS_PER_S = 5_000
 CONVOY_WAIT_SHARE = 0.05
 # Four pure-Python threads held it for 0.99 of the time.
 SATURATED_HELD_SHARE = 0.9
-# With one thread alone the lock is held as much, and nobody is kept from running.
+# With one thread alone the lock is held as much, and nobody is kept from running. Where the others lack a core as
+# well, they are seldom found waiting for the lock; that they too hold it for a tenth of the time tells.
 SATURATED_WAITERS = 0.5
+SATURATED_OTHERS_SHARE = 0.1
 # What lasts for less of the time is an episode, as an import is.
 PATTERN_TIME_SHARE = 0.2
 MOST_THREADS = 20
@@ -261,6 +263,7 @@ def _pattern(one: _Use, doing: Doing) -> str:
     """How the process suffers from its lock, if it does for a fifth of the time."""
     seen_ns = sum(one.seen.bins)
     waited, totals = doing.waiting.by_life.get(one.life), doing.totals
+    shared = _others_share(one) >= SATURATED_OTHERS_SHARE
     convoy_ns = saturated_ns = 0.0
     for index, in_bin_ns in enumerate(one.seen.bins):
         if in_bin_ns <= 0:
@@ -268,11 +271,17 @@ def _pattern(one: _Use, doing: Doing) -> str:
         waiters = waited.bins[index] / in_bin_ns if waited is not None else 0.0
         if one.handoffs.bins[index] * NS_PER_S / in_bin_ns >= CONVOY_HANDOFFS_PER_S:
             convoy_ns += in_bin_ns
-        elif one.held.bins[index] / in_bin_ns >= SATURATED_HELD_SHARE and waiters >= SATURATED_WAITERS:
-            saturated_ns += in_bin_ns
+        elif one.held.bins[index] / in_bin_ns >= SATURATED_HELD_SHARE:
+            saturated_ns += in_bin_ns if shared or waiters >= SATURATED_WAITERS else 0
     waited_ns = totals.time_ns(one.life, GIL)
     wanted_ns = waited_ns + totals.time_ns(one.life, RUNNING)
     waits = wanted_ns > 0 and waited_ns / wanted_ns >= CONVOY_WAIT_SHARE
     if convoy_ns >= max(saturated_ns, PATTERN_TIME_SHARE * seen_ns) and waits:
         return CONVOY
     return SATURATION if saturated_ns >= PATTERN_TIME_SHARE * seen_ns else NONE
+
+
+def _others_share(one: _Use) -> float:
+    """Part of the looks that found the lock held by another thread than the busiest."""
+    held = sum(one.by_thread.values())
+    return (held - max(one.by_thread.values())) / held if held else 0.0

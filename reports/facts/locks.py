@@ -18,9 +18,9 @@ CONVOY = "convoy"
 PARKED = "parked"
 
 # Measured with 4 threads on a threading.Lock held for 2 ms at a time: each waiter wakes up more than 100 times a
-# second. Idle workers of native pools do not wake at all, those that poll for work do so 1 to 5 times a second.
+# second, 10 times on a machine with ten programs for each core. Idle workers of native pools do not wake at all.
 # Workers that are handed work as often as this look the same: what the threads hold is told by their stacks.
-CONVOY_WAKEUPS_PER_S = 10.0
+CONVOY_WAKEUPS_PER_S = 5.0
 MOST_LOCKS = 100
 
 _Place = tuple[Life, int] | tuple[str, int]
