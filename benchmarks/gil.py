@@ -36,6 +36,8 @@ void spin(long ns) {
 """
 DUTY = """
 import ctypes, sys, threading, time
+# Otherwise the second thread makes the first let go in the midst of what it takes for holding.
+sys.setswitchinterval(1000)
 library, hold_ns, free_ns, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
 hold, free = ctypes.PyDLL(library).spin, ctypes.CDLL(library).spin
 hold.argtypes = free.argtypes = [ctypes.c_long]

@@ -37,10 +37,12 @@ TOLERANCE = 0.03
 MS = 1_000_000
 
 # One thread holds the lock for so long (a PyDLL call does not let go of it) and frees it for so long (a CDLL call
-# does), again and again; a second one only makes it change hands. Written down for each cycle are the time and for
-# how long the lock had been free by then.
+# does), again and again; a second one only makes it change hands, and only when it is free: with a short switch
+# interval it would make the first let go in the midst of what it takes for holding. Written down for each cycle are
+# the time and for how long the lock had been free by then.
 DUTY = """
 import ctypes, sys, threading, time
+sys.setswitchinterval(1000)
 hold_ns, free_ns, cycles, path = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 class Timespec(ctypes.Structure):
     _fields_ = [("s", ctypes.c_long), ("ns", ctypes.c_long)]
