@@ -28,9 +28,9 @@ class Interpreter:
     """One process, and what is known of its interpreter; `gil` is None where the lock cannot be read."""
 
     __slots__ = (
-        "address", "changed_ns", "contended_ns", "exe", "gil", "held", "held_by", "holder", "interval_us",
-        "locked", "looks", "memory", "musl", "next_try_ns", "pid", "reason", "retry_ns", "said_held", "start_ticks",
-        "status", "switches", "translated", "tries", "version", "waited_on",
+        "address", "changed_ns", "contended_ns", "exe", "exe_read_ns", "gil", "held", "held_by", "holder",
+        "interval_us", "locked", "looks", "memory", "musl", "next_try_ns", "pid", "reason", "retry_ns",
+        "said_held", "start_ticks", "status", "switches", "translated", "tries", "version", "waited_on",
     )  # fmt: skip
 
     def __init__(self, pid: int, start_ticks: int) -> None:
@@ -38,6 +38,7 @@ class Interpreter:
         self.start_ticks = start_ticks
         self.memory: int | None = None
         self.exe: str | None = None
+        self.exe_read_ns = 0
         self.version: tuple[int, int] | None = None
         self.gil: Gil | None = None
         self.address = 0
@@ -88,13 +89,23 @@ class Finder:
 
     def examine_if_due(self, one: Interpreter, t_ns: int, fresh: list[Interpreter]) -> Iterator[Line]:
         """Examine a process whose time has come, and add it to `fresh` where there is something to tell."""
-        if t_ns < one.next_try_ns:
+        if t_ns < one.next_try_ns and not self._runs_another_program(one, t_ns):
             return
         before = one.found
         yield from self._examine(one, t_ns)
         if one.status is not None and (one.found != before or one.changed_ns < 0):
             one.changed_ns = t_ns
             fresh.append(one)
+
+    def _runs_another_program(self, one: Interpreter, t_ns: int) -> bool:
+        """Whether a process that ran no Python executed another program since; asked once a second."""
+        if one.status is not None or t_ns < one.exe_read_ns + _ONCE_A_SECOND_NS:
+            return False
+        one.exe_read_ns = t_ns
+        try:
+            return procfs.read_executable(self._proc, one.pid) != one.exe
+        except procfs.Unreadable:
+            return False
 
     def _examine(self, one: Interpreter, t_ns: int) -> Iterator[Line]:
         """Find out what can be found out; sets when to try again."""

@@ -197,6 +197,22 @@ def test_what_runs_no_python_is_asked_ever_more_seldom(tmp_path: Path, probe: Gi
     assert lines_of(probe, 6_300 * MS, 100)["gil.found"][0]["gil"] == "yes"
 
 
+def test_a_shell_that_becomes_python_is_noticed_within_a_second(tmp_path: Path, probe: GilProbe) -> None:
+    made = FakePython(tmp_path).write()
+    exe, maps = tmp_path / "100" / "exe", tmp_path / "100" / "maps"
+    exe.unlink()
+    exe.symlink_to("/bin/sh")
+    maps.write_text("00010000-00020000 r-xp 00000000 08:01 10 /bin/sh\n")
+    # After this it would be asked again at 102.3 s.
+    for turn in range(720):
+        assert lines_of(probe, turn * ROUND_NS, 100) == {}
+    exe.unlink()
+    exe.symlink_to("/usr/bin/python3")
+    made.write()
+    found = [turn for turn in range(720, 740) if "gil.found" in lines_of(probe, turn * ROUND_NS, 100)]
+    assert found[0] <= 730
+
+
 def test_on_musl_waiters_are_not_told(tmp_path: Path, probe: GilProbe) -> None:
     FakePython(tmp_path).write()
     maps = tmp_path / "100" / "maps"
