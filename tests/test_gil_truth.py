@@ -165,11 +165,13 @@ SLEEPING = "def work(): time.sleep(0.05)"
 NATIVE = "block = bytes(1 << 24)\ndef work(): hashlib.sha256(block).digest()"
 LOCKED = "lock = threading.Lock()\ndef work():\n    with lock: time.sleep(0.002)"
 # It goes by its own count of voluntary switches: below 12,000 a second the kernel seldom ran two threads at once,
-# and then there is no convoy. It ends when there was one for two seconds and a third of the time, or gives up.
+# and then there is no convoy. It ends when there was one for two seconds and 0.4 of its time, or gives up.
 TINY = """
-import resource, sys, threading, time, torch
+import time
+begun = time.monotonic()
+import resource, sys, threading, torch
 torch.set_num_threads(1)
-small, ended = torch.zeros(4), threading.Event()
+small, ended = torch.zeros(10_000), threading.Event()
 def work():
     while not ended.is_set():
         for _ in range(1000):
@@ -177,10 +179,9 @@ def work():
 def switches():
     return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 threads = [threading.Thread(target=work) for _ in range(4)]
-begun = time.monotonic()
 for thread in threads: thread.start()
 convoy = elapsed = 0
-while elapsed < 25 and (convoy < 2 or convoy < elapsed / 3):
+while elapsed < 25 and (convoy < 2 or convoy < elapsed * 0.4):
     before, at = switches(), time.monotonic()
     time.sleep(0.2)
     took = time.monotonic() - at

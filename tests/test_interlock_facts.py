@@ -202,6 +202,18 @@ def test_threads_that_share_the_lock_without_a_core_to_wait_on(second: int, patt
     assert to.gil().pattern == pattern
 
 
+@pytest.mark.parametrize(("convoy_s", "pattern"), [(1, "saturation"), (2, "convoy")])
+def test_a_convoy_now_and_then_counts_before_saturation(convoy_s: int, pattern: str) -> None:
+    to = made().python()
+    for turn in range(101):
+        convoy = min(turn, convoy_s * 10)
+        held = 20 * turn - 15 * convoy
+        to.add("gil", turn * ROUND, (PID, 20 * turn + 1, held, 17 * turn + 4000 * convoy, True, PID))
+    for one in range(4):
+        to.add("waits", 0, (PID, 101 + one, "futex", GIL_AT + 8, None))
+    assert to.gil().pattern == pattern
+
+
 def test_an_episode_is_no_pattern() -> None:
     to = counted(made().python(), 1, looks=20, held=20, switches=17)
     for one in range(4):

@@ -276,7 +276,9 @@ def _pattern(one: _Use, doing: Doing) -> str:
     waited_ns = totals.time_ns(one.life, GIL)
     wanted_ns = waited_ns + totals.time_ns(one.life, RUNNING)
     waits = wanted_ns > 0 and waited_ns / wanted_ns >= CONVOY_WAIT_SHARE
-    if convoy_ns >= max(saturated_ns, PATTERN_TIME_SHARE * seen_ns) and waits:
+    # The same threads can be in a convoy while they have two cores and take turns on one in between: the convoy is
+    # what costs more.
+    if convoy_ns >= PATTERN_TIME_SHARE * seen_ns and waits:
         return CONVOY
     return SATURATION if saturated_ns >= PATTERN_TIME_SHARE * seen_ns else NONE
 
