@@ -5,8 +5,9 @@
 The target has N threads, of which a tenth (at least one) wakes every 20 ms. Each method reads all of them,
 the methods taking turns so that a noisy neighbour hits all alike: first as fast as it can, then 20 times a
 second, when caches are as cold as in use. Printed are microseconds of CPU per thread and look: median,
-minimum and maximum over the repeats. Then the whole recorder runs at 10 Hz on 400 threads, and its own CPU
-after the first two seconds is given in % of a core.
+minimum and maximum over the repeats. Then the whole recorder runs at 10 Hz on 400 threads, of a C program and of a
+Python program whose threads hand the interpreter lock on 2,000 times a second, and its own CPU after the first two
+seconds is given in % of a core, by probe.
 """
 
 from __future__ import annotations
@@ -144,9 +145,9 @@ def compiled(folder: Path, name: str, source: str) -> Path | None:
 
 
 @contextlib.contextmanager
-def target(folder: Path, threads: int) -> Generator[Target]:
+def target(folder: Path, threads: int, *, python: bool = False) -> Generator[Target]:
     """Run the target until the block is left."""
-    program = compiled(folder, "target", TARGET_C)
+    program = None if python else compiled(folder, "target", TARGET_C)
     command = [str(program)] if program else [sys.executable, "-c", TARGET_PYTHON]
     with subprocess.Popen(
         [*command, str(threads), str(moving_of(threads))],
@@ -235,17 +236,20 @@ def measure(seen: Target, folder: Path, repeats: int, pace: Pace) -> dict[str, l
     return found
 
 
-def whole_recorder(folder: Path, threads: int, seconds: float) -> float:
-    """Cores that `corelens record` used at 10 Hz after its first two seconds."""
+def whole_recorder(folder: Path, threads: int, seconds: float, *, python: bool) -> dict[str, float]:
+    """Cores that `corelens record` used at 10 Hz after its first two seconds, in all and by probe."""
     path = folder / "whole.corelens"
-    with target(folder, threads) as seen:
+    with target(folder, threads, python=python) as seen:
         subprocess.run(
             [*RECORD, "-o", str(path), "-d", str(seconds), "-p", str(seen.pid)],
             check=True,
         )
     lines = [line for line in read(path).lines("self") if line["t_ns"] >= 2_000_000_000]
     first, last = lines[0], lines[-1]
-    return float((last["cpu_ns"] - first["cpu_ns"]) / (last["t_ns"] - first["t_ns"]))
+    wall_ns = last["t_ns"] - first["t_ns"]
+    before, after = first["cpu_by_probe_ns"], last["cpu_by_probe_ns"]
+    shares = {name: (after[name] - before.get(name, 0)) / wall_ns for name in sorted(after)}
+    return {"all": (last["cpu_ns"] - first["cpu_ns"]) / wall_ns, **shares}
 
 
 def birth_costs() -> dict[str, float]:
@@ -305,14 +309,21 @@ def main() -> None:
                 results[f"us_per_thread_look: {threads} threads, {pace.name}"] = found
                 if not args.json:
                     show(threads, pace, found)
-        cores = [whole_recorder(folder, 400, args.seconds) for _ in range(3)]
-    results["recorder_cores_400_threads_10_hz"] = cores
+        whole = {
+            language: [
+                whole_recorder(folder, 400, args.seconds, python=language == "Python") for _ in range(3)
+            ]
+            for language in ("C", "Python")
+        }
+    results["recorder_cores_400_threads_10_hz"] = whole
     results["births_us"] = birth_costs()
     if args.json:
         print(json.dumps(results, indent=1))
         return
-    percent = [100 * value for value in cores]
-    print(f"whole recorder, 400 threads at 10 Hz: {spread(percent)} % of a core")
+    for language, costs in whole.items():
+        print(f"whole recorder, 400 threads of a {language} program at 10 Hz: % of a core")
+        for part in costs[0]:
+            print(f"  {part:26} {spread([100 * cost.get(part, 0.0) for cost in costs])}")
     for name, cost in birth_costs().items():
         print(f"{name:26} {cost:7.2f} us ({len(procfs.process_ids(procfs.PROC))} processes)")
 

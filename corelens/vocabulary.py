@@ -386,6 +386,98 @@ _STACKS_LOOKS = Kind(
         Field("cpu_ns", "int", "CPU that py-spy used"),
         Field("failed", "str", "what py-spy said of its failure", "it did not fail"),
     ),
+    columnar=True,
+)
+
+_GIL_FOUND = Kind(
+    "gil.found",
+    "gil",
+    "a Python process and how its interpreter lock can be seen; written when found or changed, and repeated"
+    " with the processes every 30 s",
+    (
+        _T,
+        _PID,
+        Field("version", "str", "version of the interpreter: 3.11", "it does not say"),
+        Field("gil", "str", "yes, no (free-threaded, and the lock is off), unknown"),
+        Field(
+            "how",
+            "str",
+            "what tells of it: offsets (known for this version), published (by the interpreter itself), both"
+            " verified against the live structure; waiters (only who waits for it can be told), nothing",
+        ),
+        Field("wait_start", "int", "first address that a thread waiting for the lock waits on", "unknown"),
+        Field("wait_end", "int", "address after the last of these", "unknown"),
+        Field("interval_us", "int", "switch interval of the interpreter", "not readable"),
+        Field("reason", "str", "why less is known than could be", "nothing is missing"),
+    ),
+    columnar=True,
+)
+
+_GIL = Kind(
+    "gil",
+    "gil",
+    "the interpreter lock of the processes that were on a core since the last round, looked at in it and at"
+    " random moments before it; a process without a row did not run, so that its lock stayed as it was",
+    (
+        _T,
+        _PID,
+        Field("looks", "int", "times the lock was looked at"),
+        Field("held", "int", "looks that found it held"),
+        Field("switches", "int", "hand-offs from one thread to another: the interpreter's own counter"),
+        Field("locked", "bool", "whether it was held at the last look"),
+        Field("holder", "int", "thread that held it last", "none, ended, or its version does not tell"),
+    ),
+    columnar=True,
+)
+
+_GIL_HELD = Kind(
+    "gil.held",
+    "gil",
+    "who held the lock at those looks: threads whose count grew since the last round",
+    (_T, _PID, _TID, Field("held", "int", "looks that found this thread holding the lock")),
+    columnar=True,
+)
+
+_WAITS = Kind(
+    "waits",
+    "waits",
+    "what threads do (/proc/PID/task/TID/syscall), looked at each round for those that ran since they were last"
+    " looked at; written when it differs from what was said of the thread before, and of all threads every 30 s."
+    " A thread without a row does what it did: on to its next row, or its end",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field(
+            "call",
+            "str",
+            "system call that it is blocked in, by name, or by number where it has no name here; running: on a"
+            " core or waiting for one; fault: blocked outside of any call, as on a page that is not in memory",
+        ),
+        Field("address", "int", "what a futex call waits on", "no futex call"),
+        Field(
+            "file",
+            "str",
+            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other",
+            "the call has no file, or it was closed",
+        ),
+    ),
+    columnar=True,
+)
+
+_LOCKS_SHARED = Kind(
+    "locks.shared",
+    "waits",
+    "futexes that lie in memory shared between processes: equal object and offset are the same lock",
+    (
+        _T,
+        _PID,
+        Field("address", "int", "where the process sees it"),
+        Field("object", "str", "device and inode of what is mapped"),
+        Field("offset", "int", "where in that it lies"),
+        Field("path", "str", "path of what is mapped", "it has none"),
+    ),
+    columnar=True,
 )
 
 _CORES = Kind(
@@ -610,6 +702,7 @@ KINDS: dict[str, Kind] = {
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
+        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip

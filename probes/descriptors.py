@@ -33,11 +33,11 @@ class Descriptors:
         self.kept = 0
         self.short = False
 
-    def open_and_read(self, holder: Holder, path: str) -> bytes:
+    def open_and_read(self, holder: Holder, path: str, size: int = SCHEDSTAT_BYTES) -> bytes:
         """Read a file for the first time, and keep it open for `holder` if there is room. Raises OSError."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            raw = os.pread(descriptor, SCHEDSTAT_BYTES, 0)
+            raw = os.pread(descriptor, size, 0)
         except OSError:
             os.close(descriptor)
             raise

@@ -54,6 +54,21 @@ class Control(Protocol):
         ...
 
 
+class Glancer(Protocol):
+    """A probe that also looks between the rounds, for so little that a moment's waking is most of the cost."""
+
+    name: str
+
+    @property
+    def next_glance_ns(self) -> int | None:
+        """When to glance next; None: there is nothing to glance at before the next round."""
+        ...
+
+    def glance(self, t_ns: int) -> None:
+        """Look; what is seen is told in the next round."""
+        ...
+
+
 @dataclass(slots=True)
 class Tally:
     """What the recorder has done so far."""
@@ -95,6 +110,7 @@ class Recorder:
         tick_ns: int,
         clock: Clock = time.monotonic_ns,
         own: OwnCpu | None = None,
+        glancer: Glancer | None = None,
     ) -> None:
         self.tally = Tally()
         self._tree = tree
@@ -108,6 +124,7 @@ class Recorder:
         self._t0_ns = t0_ns
         self._tick_ns = tick_ns
         self._clock = clock
+        self._glancer = glancer
         self._next_flush_ns = FLUSH_PERIOD_NS
         self._last_tree_ns = 0
         self._own = own or OwnCpu()
@@ -189,7 +206,9 @@ class Recorder:
     # between the rounds
 
     def _wait(self, until_ns: int) -> None:
-        """Wait for the next round, and meanwhile handle deaths and signals."""
+        """Wait for the next round, and meanwhile glance, and handle deaths and signals."""
+        if self._glancer is not None and self._glancer.next_glance_ns is not None:
+            self._glance_until(self._glancer, until_ns)
         timeout_s = max(0, until_ns - self.now_ns()) / 1e9
         for descriptor, _ in self._poll.poll(timeout_s):
             if descriptor == self._control.descriptor:
@@ -198,6 +217,20 @@ class Recorder:
                 t_ns = self.now_ns()
                 self._charged("threads", self._threads.bury(pid, t_ns))
                 self._charged("tree", self._tree.bury(pid, t_ns))
+
+    def _glance_until(self, glancer: Glancer, until_ns: int) -> None:
+        """Glance as often as is due; returns early when something arrived that must be handled."""
+        before = time.process_time_ns()
+        # `select` waits for microseconds, `epoll` for whole milliseconds, in step with a target that does too.
+        descriptor = (self._poll.fileno(),)
+        nothing: tuple[int, ...] = ()
+        while (due_ns := glancer.next_glance_ns) is not None and due_ns < until_ns:
+            wait_s = (due_ns - self.now_ns()) / 1e9
+            if wait_s > 0 and select.select(descriptor, nothing, nothing, wait_s)[0]:
+                break
+            glancer.glance(self.now_ns())
+        spent = self.tally.cpu_by_probe_ns
+        spent[glancer.name] = spent.get(glancer.name, 0) + time.process_time_ns() - before
 
     def _govern(self, t_ns: int) -> None:
         then_ns, cpu_before, spent_before = self._accounted

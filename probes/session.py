@@ -20,6 +20,7 @@ from corelens.probes import pidfd, procfs
 from corelens.probes.capabilities import capabilities
 from corelens.probes.control import AttachedControl, ChildControl
 from corelens.probes.descriptors import raise_limit
+from corelens.probes.gil import GilProbe
 from corelens.probes.governor import DEFAULT_BUDGET_CORES, Governor
 from corelens.probes.host import HostProbe, describe_host
 from corelens.probes.launcher import Child
@@ -39,6 +40,7 @@ from corelens.probes.spool import Spool
 from corelens.probes.stacks import StacksOptions, stacks_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
+from corelens.probes.waits import WaitsProbe
 from corelens.recording import RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, Line
 
@@ -337,6 +339,7 @@ class _Session:
             t0_ns=self._clocks.monotonic_ns,
             tick_ns=self._options.period_ns,
             own=self._own,
+            glancer=next((probe for probe in self._others if isinstance(probe, GilProbe)), None),
         )
         try:
             reason = recorder.run()
@@ -381,8 +384,8 @@ def probes_for(
     pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int, threads: ThreadsProbe
 ) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
-    probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe()]
-    probes.append(OwnersProbe(threads.living))
+    probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
+    probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs())]
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

@@ -11,9 +11,10 @@ Measured by `python benchmarks/sampling.py`; the figures are in README.md.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,7 @@ class ThreadsProbe:
     ) -> None:
         self.period_ns = period_ns
         self.readings = 0
+        self._ran: dict[int, set[int]] | None = None
         self._proc = proc
         self._check_sums = check_sums
         self._cores = cores or os.cpu_count() or 1
@@ -180,16 +182,29 @@ class ThreadsProbe:
         for pid in self._processes.keys() - moment.processes.keys():
             yield from self.bury(pid, t_ns)
         for pid in moment.moved & moment.processes.keys():
+            before = len(moved)
             for line in self._look_at(moment.processes[pid], t_ns, moved):
                 if line["kind"] == "threads.died" and not moved.keys().isdisjoint(line["tid"]):
                     died.append(line)
                 else:
                     yield line
+            if self._ran is not None and len(moved) > before:
+                self._ran.setdefault(pid, set()).update(itertools.islice(moved, before, None))
         if moved:
             yield columnar_line("threads", t_ns, [thread.row for thread in moved.values()])
         # A thread may have moved and ended within one look: its end comes last.
         yield from died
         yield from self._seldom(t_ns)
+
+    def follow_runs(self) -> Callable[[], dict[int, set[int]]]:
+        """Keep from now on which threads ran, by process; what is returned gives those since it was last called."""
+        self._ran = {}
+
+        def take() -> dict[int, set[int]]:
+            ran, self._ran = self._ran or {}, {}
+            return ran
+
+        return take
 
     def bury(self, pid: int, t_ns: int) -> Iterator[Line]:
         """Read what an ended process still shows of its threads, and write them down as ended."""

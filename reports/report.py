@@ -403,6 +403,112 @@ class ThreadLedger:
 
 
 @dataclass(frozen=True, slots=True)
+class GilThread:
+    """A thread that was seen holding the interpreter lock, or waiting for it."""
+
+    tid: int
+    comm: str | None
+    held_looks: int
+    """Looks that found it holding the lock."""
+    held_share: float | None
+    """Its part of all looks that found the lock held; None when none did."""
+    wait_share: float | None
+    """Part of its time that it waited for the lock; None when nobody looked what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gil:
+    """The interpreter lock of one Python process. What could not be read is None, and `reason` says why."""
+
+    pid: int
+    role: str
+    version: str | None
+    gil: str
+    """`yes`, `no` (free-threaded, and off) or `unknown`."""
+    how: str
+    """What tells of it: `offsets`, `published`, `waiters` or `nothing`."""
+    reason: str | None
+    interval_us: int | None
+    """Switch interval: how long a thread may keep the lock while another waits."""
+    looks: int
+    """Random moments at which it was looked at."""
+    held_share: float | None
+    """Part of the time that it was held."""
+    handoffs: int | None
+    """Times it went from one thread to another, by the interpreter's own count."""
+    handoffs_per_s: float | None
+    handoffs_per_s_peak: float | None
+    """In the busiest bin of the timeline."""
+    waited_thread_s: float
+    """Time that threads waited for it, added up; from samples."""
+    waiting_threads_mean: float | None
+    """Mean number of threads that waited for it."""
+    wait_share: float | None
+    """Part of the time of the threads that use it which they spent waiting; None when nobody looked."""
+    busiest_tid: int | None
+    busiest_share: float | None
+    """What the busiest thread had of the time that it was held."""
+    pattern: str | None
+    """`convoy` (tiny native calls let go of it and take it back), `saturation` (Python code keeps it), `none`."""
+    threads: tuple[GilThread, ...]
+    held_share_by_bin: tuple[float | None, ...]
+    """Over time, in the bins of `timeline`."""
+    handoffs_per_s_by_bin: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """One kind of thing that threads of the tree waited for; `running` is that they did not."""
+
+    what: str
+    label: str
+    thread_s: float
+    """Time added up over threads."""
+    time_share: float
+    """Part of the time of all threads that were looked at."""
+    threads: int
+    """Threads that ever waited so."""
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessWait:
+    """The same within one process."""
+
+    pid: int
+    role: str
+    what: str
+    thread_s: float
+    time_share: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A place in memory where two threads or more waited at once: a mutex, a condition or a semaphore."""
+
+    pids: tuple[int, ...]
+    address: int
+    """Where the first of them sees it."""
+    shared: bool
+    """Whether it lies in memory that processes share."""
+    path: str | None
+    """Of that memory, where it has one."""
+    pattern: str
+    """`convoy` (its waiters keep waking up) or `parked` (they lie idle)."""
+    threads: int
+    waiters_mean: float
+    """While anybody waited there."""
+    waiters_peak: int
+    blocked_s: float
+    """Time that threads waited there, added up."""
+    blocked_share: float
+    """Part of the time that threads of the tree were blocked."""
+    wakeups_per_s: float
+    """How often each waiter woke up in a second of waiting."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One recording, summed up."""
 
@@ -431,3 +537,8 @@ class Report:
     limits: tuple[Limit, ...] = ()
     stacks: PythonStacks | None = None
     """None: nobody looked at Python stacks."""
+    gil: tuple[Gil, ...] = ()
+    """Every process that runs Python."""
+    waits: tuple[Wait, ...] = ()
+    process_waits: tuple[ProcessWait, ...] = ()
+    locks: tuple[Lock, ...] = ()

@@ -41,6 +41,16 @@ UNITS: tuple[tuple[str, str], ...] = (
     ("_cores_peak", "cores"),
     ("_cores", "cores"),
     ("capacity.cores", "cores"),
+    ("interval_us", "us"),
+    ("thread_s", "thread-seconds"),
+    ("handoffs_per_s", "1/s"),
+    ("handoffs_per_s_peak", "1/s"),
+    ("handoffs_per_s_by_bin", "1/s"),
+    ("wakeups_per_s", "1/s"),
+    ("held_share_by_bin", "ratio, 0 to 1"),
+    ("threads_mean", "threads"),
+    ("waiters_mean", "threads"),
+    ("locks.blocked_s", "thread-seconds"),
 )
 """Ending of a path to the unit of the number there; the first match that is longest counts."""
 
@@ -49,17 +59,19 @@ COUNTS = frozenset(
         "born", "count", "complete", "cpu_count", "failed", "major_faults", "mean", "overlap_mean", "peak",
         "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
         "times", "unfinished", "waiting_threads", "workers", "size", "teams", "threads_each", "busy", "idle",
-        "predicted", "difference",
-        "configured_threads", "observed_threads",
+        "predicted", "difference", "configured_threads", "observed_threads",
         "looks", "failed_looks", "samples", "active_samples", "gil_samples", "idle_samples", "unknown_samples",
-        "dropped_samples", "left_out_samples",
+        "dropped_samples", "left_out_samples", "held_looks", "handoffs", "waiters_peak",
     }
 )  # fmt: skip
 """Names of numbers that count things."""
 
 PLAIN = frozenset(
-    {"format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores", "line"}
-)
+    {
+        "format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores", "line",
+        "address", "busiest_tid", "pids",
+    }
+)  # fmt: skip
 """Names of numbers without a unit: identities, codes, and a trial's own value."""
 
 

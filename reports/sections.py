@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from corelens.reports import ledger_rows, limit_rows
+from corelens.reports import interlock_rows, ledger_rows, limit_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.python_stacks import PythonFunction, PythonStacks
 from corelens.reports.report import Report, Spread, Trial
@@ -63,8 +63,8 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), _ledger(report), _limits(report), _trials(report), _python(report),
-        _capacity(report), _recorder(report), _unseen(report),
+        _roles(report), _tree(report), _ledger(report), _limits(report), _gil(report), _waits(report),
+        _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
 
@@ -209,6 +209,28 @@ def _ledger(report: Report) -> Section:
 def _limits(report: Report) -> Section:
     rows, notes = limit_rows.limit_rows(report.limits), limit_rows.limit_notes(report)
     return Section(limit_rows.TITLE, limit_rows.COLUMNS, limit_rows.NUMERIC, rows, notes)
+
+
+def _gil(report: Report) -> Section:
+    rows, notes = tuple(interlock_rows.gil_rows(report.gil)), tuple(interlock_rows.gil_notes(report.gil))
+    return Section("The GIL", interlock_rows.GIL_COLUMNS, interlock_rows.GIL_NUMERIC, rows, notes)
+
+
+def _waits(report: Report) -> Section:
+    return Section(
+        "What blocked threads wait for",
+        interlock_rows.WAIT_COLUMNS,
+        interlock_rows.WAIT_NUMERIC,
+        tuple(interlock_rows.wait_rows(report.waits)),
+    )
+
+
+def _locks(report: Report) -> Section:
+    rows, notes = (
+        tuple(interlock_rows.lock_rows(report.locks)),
+        tuple(interlock_rows.lock_notes(report.locks)),
+    )
+    return Section("Locks", interlock_rows.LOCK_COLUMNS, interlock_rows.LOCK_NUMERIC, rows, notes)
 
 
 def _trials(report: Report) -> Section:

@@ -92,7 +92,7 @@ def test_every_line_of_a_started_program(tmp_path: Path) -> None:
     expected = {
         "header", "footer", "process.born", "process.died", "processes", "process.detail", "threads.born",
         "threads", "threads.detail", "threads.died", "cores", "host", "limits", "memory", "mark", "self",
-        "packages", "pools", "chunk",
+        "packages", "pools", "chunk", "gil.found", "gil", "gil.held", "waits",
     }  # fmt: skip
     assert expected <= recording.by_kind.keys()
 

@@ -10,6 +10,7 @@ from corelens.reports.facts import (
     clocks,
     cores,
     cpu,
+    interlock,
     ledger,
     memory,
     owners,
@@ -64,6 +65,7 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
     steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
     owned_by = owners.owners(recording, lives, thread.all, symbols)
     accounted = ledger.ledger(recording, lives, people, thread.all, owned_by, grid, steps.threads, found)
+    held_up = interlock.interlock(recording, lives, grid, thread.all)
     seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
     return Report(
         source=origin,
@@ -94,6 +96,10 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
         ledger=accounted,
         limits=thread_limits.limits(recording, lives, owned_by),
         stacks=stacks.stacks(recording, lives),
+        gil=held_up.gil,
+        waits=held_up.waits,
+        process_waits=held_up.process_waits,
+        locks=held_up.locks,
     )
 
 

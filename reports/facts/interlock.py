@@ -1,0 +1,36 @@
+"""What keeps threads from running although there are cores: the GIL, locks, and everything else they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from corelens.recording import Recording
+from corelens.reports.facts import gil, locks, waits
+from corelens.reports.facts.bins import Grid
+from corelens.reports.facts.processes import Lives
+from corelens.reports.facts.threads import Thread
+from corelens.reports.report import Gil, Lock, ProcessWait, Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Interlock:
+    """The facts that come from the same pass over what threads waited for."""
+
+    gil: tuple[Gil, ...]
+    waits: tuple[Wait, ...]
+    process_waits: tuple[ProcessWait, ...]
+    locks: tuple[Lock, ...]
+
+
+def interlock(recording: Recording, lives: Lives, grid: Grid, threads: Iterable[Thread]) -> Interlock:
+    """Go through all waits once and sum them up; all empty in a recording that has none."""
+    totals, waiting, groups = waits.Totals(), gil.Waiting(grid), locks.Groups(recording, lives)
+    waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, (totals, waiting, groups))
+    names = {(thread.life, thread.tid): thread.comm for thread in threads if thread.life is not None}
+    return Interlock(
+        gil=gil.gils(recording, lives, grid, gil.Doing(waiting, totals), names),
+        waits=waits.waits(totals),
+        process_waits=waits.process_waits(totals),
+        locks=locks.locks(recording, groups),
+    )
