@@ -386,7 +386,6 @@ _STACKS_LOOKS = Kind(
         Field("cpu_ns", "int", "CPU that py-spy used"),
         Field("failed", "str", "what py-spy said of its failure", "it did not fail"),
     ),
-    columnar=True,
 )
 
 _GIL_FOUND = Kind(

@@ -67,3 +67,7 @@ class PythonStacks:
     """Every different stack, the most frequent first."""
     left_out_samples: int
     """Samples of stacks that are too rare to be listed in `folded`."""
+    gil_waiters: tuple[PythonFunction, ...] = ()
+    """Innermost functions of threads that waited for the interpreter lock when looked at: what they wanted to run."""
+    lock_waiters: tuple[PythonFunction, ...] = ()
+    """Innermost functions of threads that waited for another lock, likewise."""

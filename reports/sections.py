@@ -278,7 +278,12 @@ def _python(report: Report) -> Section:
             _sure(one),
             str(one.samples),
         )
-        for doing, functions in (("active", found.functions), ("holding the GIL", found.holders))
+        for doing, functions in (
+            ("active", found.functions),
+            ("holding the GIL", found.holders),
+            ("waiting for the GIL", found.gil_waiters),
+            ("waiting for a lock", found.lock_waiters),
+        )
         for role, group in groupby(functions, key=lambda one: one.role)
         for one in islice(group, MOST_FUNCTIONS)
     ]

@@ -156,7 +156,7 @@ def test_a_process_without_a_readable_lock_has_a_reason_and_no_numbers(has: str)
 
 
 def test_recordings_without_these_lines_say_nothing() -> None:
-    assert made().facts() == Interlock((), (), (), ())
+    assert made().facts() == Interlock((), (), (), (), (), ())
 
 
 # patterns

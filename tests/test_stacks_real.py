@@ -62,11 +62,31 @@ def looks(path: Path, how: str) -> int:
     return sum(line["how"] == how and line["failed"] is None for line in read(path).lines("stacks.looks"))
 
 
-def py_spy_of(recorder_pid: int, command: str) -> list[int]:
-    """Processes in which a recorder runs a command of py-spy."""
+def py_spy_of(recorder_pid: int, command: str) -> dict[int, list[bytes]]:
+    """Processes in which a recorder runs a command of py-spy, with their command lines."""
     children = Path(f"/proc/{recorder_pid}/task/{recorder_pid}/children").read_text().split()
-    lines = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in children}
-    return [pid for pid, words in lines.items() if words[1:2] == [command.encode()]]
+    lines = {int(pid): command_line(pid) for pid in children}
+    return {pid: words for pid, words in lines.items() if words[1:2] == [command.encode()]}
+
+
+def sampling_of(recorder_pid: int) -> dict[int, list[bytes]]:
+    """Wait until a recorder takes samples; its processes of py-spy that do."""
+    found: dict[int, list[bytes]] = {}
+
+    def has_begun_to_sample() -> bool:
+        found.update(py_spy_of(recorder_pid, "record"))
+        return bool(found)
+
+    wait_until(has_begun_to_sample, "samples to be taken")
+    return found
+
+
+def command_line(pid: str) -> list[bytes]:
+    """Words of a command line; none when the process has ended, as a short run of py-spy may have."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def recorded(path: Path, interpreter: list[str], *flags: str) -> tuple[Recording, list[int]]:
@@ -76,9 +96,8 @@ def recorded(path: Path, interpreter: list[str], *flags: str) -> tuple[Recording
         assert word == "ready"
         with running(recorder(path, "-q", *flags, "-p", str(program.pid))) as looking:
             wait_until(lambda: has_begun(path) and looks(path, "dump") >= 1, "a dump")
-            wait_until(lambda: bool(py_spy_of(looking.pid, "record")), "samples to be taken")
-            (sampling,) = py_spy_of(looking.pid, "record")
-            assert b"--nonblocking" in Path(f"/proc/{sampling}/cmdline").read_bytes().split(b"\0")
+            sampling = sampling_of(looking.pid)
+            assert all(b"--nonblocking" in words for words in sampling.values())
             # Samples under way are taken when the recording ends.
             began_ns = read(path).last_ns
             wait_until(lambda: read(path).last_ns > began_ns + 2 * SECOND_NS, "some samples")
@@ -232,8 +251,7 @@ def test_a_recorder_killed_with_9_leaves_no_py_spy(tmp_path: Path) -> None:
         assert program.hear().startswith("ready")
         command = recorder(path, "-q", "--budget", "0", "-p", str(program.pid))
         with running(command) as looking:
-            wait_until(lambda: bool(py_spy_of(looking.pid, "record")), "samples to be taken")
-            (sampling,) = py_spy_of(looking.pid, "record")
+            (sampling,) = sampling_of(looking.pid)
             looking.process.kill()
             looking.process.wait()
         wait_until(lambda: state(sampling) in "XZ", "py-spy to die")

@@ -9,7 +9,10 @@ from corelens.recording import Recording
 from corelens.reports.facts import gil, locks, waits
 from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.processes import Lives
+from corelens.reports.facts.stack_samples import stack_samples
+from corelens.reports.facts.stack_waits import WaitedStacks
 from corelens.reports.facts.threads import Thread
+from corelens.reports.python_stacks import PythonFunction
 from corelens.reports.report import Gil, Lock, ProcessWait, Wait
 
 
@@ -21,16 +24,22 @@ class Interlock:
     waits: tuple[Wait, ...]
     process_waits: tuple[ProcessWait, ...]
     locks: tuple[Lock, ...]
+    gil_waiters: tuple[PythonFunction, ...]
+    lock_waiters: tuple[PythonFunction, ...]
 
 
 def interlock(recording: Recording, lives: Lives, grid: Grid, threads: Iterable[Thread]) -> Interlock:
     """Go through all waits once and sum them up; all empty in a recording that has none."""
     totals, waiting, groups = waits.Totals(), gil.Waiting(grid), locks.Groups(recording, lives)
-    waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, (totals, waiting, groups))
+    code = WaitedStacks(stack_samples(recording, lives))
+    sinks = (totals, waiting, groups, code)
+    waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, sinks)
     names = {(thread.life, thread.tid): thread.comm for thread in threads if thread.life is not None}
     return Interlock(
         gil=gil.gils(recording, lives, grid, gil.Doing(waiting, totals), names),
         waits=waits.waits(totals),
         process_waits=waits.process_waits(totals),
         locks=locks.locks(recording, groups),
+        gil_waiters=code.wanted(waits.GIL),
+        lock_waiters=code.wanted(waits.LOCK),
     )

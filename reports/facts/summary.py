@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from corelens.errors import NothingMeasured
 from corelens.recording import Recording
 from corelens.reports.facts import (
@@ -31,9 +33,31 @@ from corelens.reports.facts import (
 )
 from corelens.reports.facts.owners import Symbols, no_symbols
 from corelens.reports.facts.pace import Pace
-from corelens.reports.report import Report, ThreadCount
+from corelens.reports.report import Report, ThreadCount, Trial
 
 _NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Basis:
+    """Facts that several parts of a report are made of."""
+
+    recording: Recording
+    lives: processes.Lives
+    wall_ns: int
+    grid: bins.Grid
+    clock: clocks.Clocks
+    hidden: reaped.Hidden
+    thread: threads.Threads
+    people: population.Population
+    core: cores.Cores | None
+    size: memory.Sizes
+    marked: trials.Marked
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """The marked trials; none where nothing was marked."""
+        return self.marked.trials.trials if self.marked.trials else ()
 
 
 def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
@@ -47,55 +71,88 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
             f"{recording.path} holds no process: recording ended before the first look",
             "record again, for longer",
         )
+    basis = _basis(recording)
+    return _with_threads(_overview(basis), basis, symbols)
+
+
+def _basis(recording: Recording) -> _Basis:
     lives = processes.lives(recording)
     wall_ns = wall(recording, lives)
     grid = bins.grid_for(wall_ns, Pace(recording, "tree").first_ns)
     clock = clocks.clocks(recording, lives, grid)
-    hidden = reaped.hidden(recording, lives, clock)
     thread = threads.threads(recording, lives, grid)
-    people = population.population(recording, lives, thread.all)
-    core = cores.cores(recording, grid)
-    size = memory.sizes(recording, lives)
-    marked = trials.marked(recording, wall_ns / _NS_PER_S)
-    found = marked.trials.trials if marked.trials else ()
-    limits = capacity.capacity(recording, wall_ns)
+    return _Basis(
+        recording=recording,
+        lives=lives,
+        wall_ns=wall_ns,
+        grid=grid,
+        clock=clock,
+        hidden=reaped.hidden(recording, lives, clock),
+        thread=thread,
+        people=population.population(recording, lives, thread.all),
+        core=cores.cores(recording, grid),
+        size=memory.sizes(recording, lives),
+        marked=trials.marked(recording, wall_ns / _NS_PER_S),
+    )
+
+
+def _overview(basis: _Basis) -> Report:
+    """Everything but what single threads tell."""
+    recording, lives, clock, people, size = (
+        basis.recording, basis.lives, basis.clock, basis.people, basis.size,
+    )  # fmt: skip
+    limits = capacity.capacity(recording, basis.wall_ns)
     cost = recorder_cost.recorder(recording)
     origin = source.source(recording, lives.root)
-    at_work = workers.workers(lives, found)
-    steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
-    owned_by = owners.owners(recording, lives, thread.all, symbols)
-    accounted = ledger.ledger(recording, lives, people, thread.all, owned_by, grid, steps.threads, found)
-    held_up = interlock.interlock(recording, lives, grid, thread.all)
-    seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
+    used = cpu.Used(basis.wall_ns, clock, basis.hidden, basis.thread, basis.core, limits, cost)
+    seen = unseen.Seen(origin, clock, basis.hidden, basis.core, size, basis.marked, cost)
+    waiting = basis.thread.waiting
     return Report(
         source=origin,
         host=source.host(recording),
-        wall_s=wall_ns / _NS_PER_S,
+        wall_s=basis.wall_ns / _NS_PER_S,
         capacity=limits,
-        cpu=cpu.cpu(recording, cpu.Used(wall_ns, clock, hidden, thread, core, limits, cost)),
-        threads=ThreadCount(
-            peak=people.peak,
-            peak_s=people.peak_ns / _NS_PER_S,
-            mean=bins.time_mean([(0, 0), *people.threads], 0, wall_ns) or 0.0,
-            born=len(thread.all) - len(population.agent_threads(recording, lives, thread.all)),
-        ),
+        cpu=cpu.cpu(recording, used),
+        threads=_thread_count(basis),
         processes_peak=people.processes_peak,
         processes_total=len(lives.all),
         roles=workers.roles(lives, clock, people),
-        processes=tuple(cpu.process(life, clock, thread, people, size) for life in lives.all),
+        processes=tuple(cpu.process(life, clock, basis.thread, people, size) for life in lives.all),
         tree=tree.tree(lives, people.peak_threads),
         tree_at_s=people.peak_ns / _NS_PER_S,
-        timeline=steps,
+        timeline=timeline.timeline(recording, basis.grid, clock.busy, waiting, people, size, basis.core),
         pools=pools.pools(recording, lives),
         views=pools.views(recording, lives),
-        memory=memory.memory(at_work, lives.root, size),
-        trials=marked.trials,
+        memory=memory.memory(workers.workers(lives, basis.trials), lives.root, size),
+        trials=basis.marked.trials,
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
-        ledger=accounted,
-        limits=thread_limits.limits(recording, lives, owned_by),
-        stacks=stacks.stacks(recording, lives),
+    )
+
+
+def _thread_count(basis: _Basis) -> ThreadCount:
+    people, everyone = basis.people, basis.thread.all
+    return ThreadCount(
+        peak=people.peak,
+        peak_s=people.peak_ns / _NS_PER_S,
+        mean=bins.time_mean([(0, 0), *people.threads], 0, basis.wall_ns) or 0.0,
+        born=len(everyone) - len(population.agent_threads(basis.recording, basis.lives, everyone)),
+    )
+
+
+def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Report:
+    """Add what single threads tell: who made them, what held them up, where their Python code was."""
+    recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
+    owned = owners.owners(recording, lives, everyone, symbols)
+    held_up = interlock.interlock(recording, lives, grid, everyone)
+    over_time = report.timeline.threads
+    python = stacks.stacks(recording, lives)
+    return replace(
+        report,
+        ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
+        limits=thread_limits.limits(recording, lives, owned),
+        stacks=python and replace(python, gil_waiters=held_up.gil_waiters, lock_waiters=held_up.lock_waiters),
         gil=held_up.gil,
         waits=held_up.waits,
         process_waits=held_up.process_waits,
