@@ -5,7 +5,7 @@ lock is held is a sample, so it is looked at far more often than the rounds come
 stretch of 5 ms where a lock changes hands, of 10 ms once there are 2,500 looks, of 20 ms where a single thread uses
 it, and not at all while the process does not run. The hand-offs are a counter, and exact.
 
-Measured by `python benchmarks/sampling.py`; the figures are in README.md.
+Its cost is measured by `python benchmarks/sampling.py`, its truth by `python benchmarks/gil.py`.
 """
 
 from __future__ import annotations
