@@ -13,7 +13,7 @@ from pathlib import Path
 from corelens.scenarios.search.backends import registry
 from corelens.scenarios.search.backends.protocol import Backend, Report, Search
 from corelens.scenarios.search.interrupt import interruption
-from corelens.scenarios.search.progress import bar_beside, wanted
+from corelens.scenarios.search.progress import bar_beside
 from corelens.scenarios.search.results import SearchResults, TrialResult
 from corelens.scenarios.search.settings import SearchSettings
 from corelens.scenarios.search.space import draw
@@ -28,13 +28,13 @@ class Outcome:
     signal_number: int | None
 
 
-def execute(settings: SearchSettings, *, storage: Path | None, quiet: bool) -> Outcome:
+def execute(settings: SearchSettings, *, storage: Path | None, bar: bool) -> Outcome:
     """Run a search; trials that a broken backend lost are failed trials in its results."""
     trials: list[TrialResult] = []
     began_s = time.monotonic()
     with interruption.on_signals():
         try:
-            lost = _run(registry.load(settings.backend), settings, storage, quiet, trials.append)
+            lost = _run(registry.load(settings.backend), settings, storage, bar, trials.append)
         except (KeyboardInterrupt, SystemExit):
             # SystemExit is how Ray ends a program on SIGTERM.
             number = interruption.signal_number or signal.SIGTERM
@@ -47,14 +47,13 @@ def execute(settings: SearchSettings, *, storage: Path | None, quiet: bool) -> O
 
 
 def _run(
-    backend: Backend, settings: SearchSettings, storage: Path | None, quiet: bool, note: Report
+    backend: Backend, settings: SearchSettings, storage: Path | None, bar: bool, note: Report
 ) -> Exception | None:
     entry = registry.REGISTRY[settings.backend]
     with _journal(storage, stored=entry.stored) as journal:
         study = create_study(settings, journal)
-        visible = wanted(quiet=quiet)
-        with bar_beside(note, settings, shown=visible and not entry.own_progress) as report:
-            search = Search(settings, study, journal, progress=visible and entry.own_progress)
+        with bar_beside(note, settings, shown=bar and not entry.own_progress) as report:
+            search = Search(settings, study, journal, progress=bar and entry.own_progress)
             try:
                 backend(search, report)
             except Exception as error:
