@@ -1,0 +1,270 @@
+"""The explosion as values: what was predicted of each run against what its ledger holds, owner by owner.
+
+Pure: reports of recordings in, one `Explosion` out. A count agrees when every process of a role has, of every
+owner, exactly the predicted threads; sums that happen to be equal are not enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from corelens.errors import NothingMeasured
+from corelens.reports.conditions import trouble_of
+from corelens.reports.explosion_expected import Expected, Shape, expected, shape_of
+from corelens.reports.facts import owned
+from corelens.reports.facts.thread_model import Term
+from corelens.reports.formatting import tree_lines
+from corelens.reports.report import Host, LedgerLine, ProcessLedger, Report
+
+SWEPT = "w5"
+"""The run that a sweep repeats on other numbers of cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermCount:
+    """Threads of one owner in all processes of one role."""
+
+    role: str
+    name: str
+    owner: str
+    predicted: int
+    observed: int
+    agrees: bool
+    """False too where the sums are equal and single processes differ."""
+    why: str
+    """The model's reason for its number, or why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCount:
+    """Processes of one role: how many, and the sums of their threads in words."""
+
+    role: str
+    predicted_processes: int
+    observed_processes: int
+    predicted_equation: str | None
+    """None: no such process was predicted."""
+    observed_equations: tuple[str, ...]
+    """Each sum that occurs, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplosionRun:
+    """One run. Every process counts at its own moment of most threads."""
+
+    name: str
+    what: str
+    workers: int
+    limit: str
+    cores: int
+    emulated: bool
+    """Counts are real, and times are not."""
+    recording: str
+    roles: tuple[RoleCount, ...]
+    terms: tuple[TermCount, ...]
+    predicted: int
+    observed: int | None
+    """None: the recording holds no ledger."""
+    trouble: str | None
+    """Why the run is no result; None for one that went through."""
+    values: tuple[tuple[int, float], ...]
+    """Trial numbers with what they found."""
+    trials_at_once: float | None
+    tree: tuple[str, ...]
+    wall_s: float
+    busy_cores_mean: float
+    run_queue_wait_share: float | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether prediction and observation are equal to the thread."""
+        return self.trouble is None and all(term.agrees for term in self.terms) and all(map(_alike, self.roles))
+
+    def observed_of(self, owner: str) -> int:
+        """Threads of one kind of owner in all processes."""
+        return sum(term.observed for term in self.terms if term.owner == owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Explosion:
+    """All runs: those on the largest machine, and the shape without a limit on every machine."""
+
+    host: Host
+    packages: dict[str, str]
+    corelens: str
+    runs: tuple[ExplosionRun, ...]
+    sweep: tuple[ExplosionRun, ...]
+    """By the number of cores; empty where there is one alone."""
+    differences: tuple[str, ...]
+    """One sentence per count that is not the predicted one, with the run, the process and the owner."""
+    identical_values: bool | None
+    """Whether equal trials found equal values in every run; None where no two runs share a trial."""
+
+    @property
+    def everything(self) -> tuple[ExplosionRun, ...]:
+        """Each run once."""
+        return (*self.runs, *(run for run in self.sweep if run not in self.runs))
+
+
+def explosion(reports: Sequence[Report]) -> Explosion:
+    """Hold every run against its prediction.
+
+    Raises NothingMeasured without any report, and NotComparable for a recording of something else.
+    """
+    if not reports:
+        raise NothingMeasured("no run left anything to report", "look into the .log files beside the recordings")
+    runs = [_run(report) for report in reports]
+    largest = max(run.cores for run in runs)
+    sweep = sorted((run for run in runs if run.name == SWEPT), key=lambda run: run.cores)
+    return Explosion(
+        host=reports[0].host,
+        packages=reports[0].packages,
+        corelens=reports[0].source.corelens,
+        runs=tuple(run for run in runs if run.cores == largest),
+        sweep=tuple(sweep) if len(sweep) > 1 else (),
+        differences=tuple(text for run in runs for text in _differences(run)),
+        identical_values=_identical(runs),
+    )
+
+
+def _run(report: Report) -> ExplosionRun:
+    shape = shape_of(report.source.labels)
+    predicted = expected(shape)
+    seen = _processes(report)
+    terms = tuple(_terms(predicted, seen))
+    return ExplosionRun(
+        name=shape.name,
+        what=shape.what,
+        workers=shape.workers,
+        limit=shape.limit,
+        cores=shape.cores,
+        emulated=shape.emulated,
+        recording=Path(report.source.path).name,
+        roles=tuple(_roles(predicted, seen)),
+        terms=terms,
+        predicted=sum(one.processes * one.each.total for one in predicted),
+        observed=sum(process.threads for process in seen) if seen else None,
+        trouble=trouble_of(report) or (None if seen else "the recording holds no ledger of threads"),
+        values=_values(report),
+        trials_at_once=report.trials.overlap_mean if report.trials else None,
+        tree=tuple(tree_lines(report.tree)),
+        wall_s=report.wall_s,
+        busy_cores_mean=report.cpu.busy_cores_mean,
+        run_queue_wait_share=report.cpu.run_queue_wait_share,
+    )
+
+
+def _processes(report: Report) -> list[ProcessLedger]:
+    """The ledger of each process at its own moment of most threads."""
+    if report.ledger is None:
+        return []
+    at_peak = {process.pid: process for process in report.ledger.processes}
+    at_peak.update({process.pid: process for process in report.ledger.own_peaks})
+    return list(at_peak.values())
+
+
+def _values(report: Report) -> tuple[tuple[int, float], ...]:
+    found = report.trials.trials if report.trials else ()
+    return tuple(
+        sorted(
+            (trial.number, trial.value)
+            for trial in found
+            if trial.number is not None and trial.value is not None
+        )
+    )
+
+
+def _terms(predicted: Sequence[Expected], seen: Sequence[ProcessLedger]) -> Iterator[TermCount]:
+    for one in predicted:
+        processes = [process for process in seen if process.role == one.role]
+        told = [(process, assigned(one.each.terms, process.lines)) for process in processes]
+        for place, term in enumerate(one.each.terms):
+            counts = [counts[place] for _, (counts, _) in told]
+            yield _term(one, term, counts)
+        for _, (_, others) in told:
+            yield from (_unpredicted(one.role, line) for line in others)
+    known = {one.role for one in predicted}
+    for process in seen:
+        if process.role not in known:
+            yield from (_unpredicted(process.role, line) for line in process.lines)
+
+
+def assigned(terms: Sequence[Term], lines: Sequence[LedgerLine]) -> tuple[list[int], list[LedgerLine]]:
+    """Give each predicted term the threads of the lines that are it, and the lines that are none of them.
+
+    A line belongs to the term of its owner; where several have that owner, to the one of its name.
+    """
+    counts = [0] * len(terms)
+    others: list[LedgerLine] = []
+    for line in lines:
+        places = [place for place, term in enumerate(terms) if term.owner == line.owner]
+        named = [place for place in places if terms[place].name == line.label]
+        found = named or (places if len(places) == 1 else [])
+        if found:
+            counts[found[0]] += line.threads
+        else:
+            others.append(line)
+    return counts, others
+
+
+def _term(one: Expected, term: Term, counts: Sequence[int]) -> TermCount:
+    return TermCount(
+        role=one.role,
+        name=term.name,
+        owner=term.owner,
+        predicted=one.processes * term.count,
+        observed=sum(counts),
+        agrees=len(counts) == one.processes and all(count == term.count for count in counts),
+        why=term.why,
+    )
+
+
+def _unpredicted(role: str, line: LedgerLine) -> TermCount:
+    why = line.reason or "the model knows no such threads here"
+    return TermCount(role, line.label, line.owner, 0, line.threads, line.threads == 0, why)
+
+
+def _roles(predicted: Sequence[Expected], seen: Sequence[ProcessLedger]) -> Iterator[RoleCount]:
+    by_role = {one.role: one for one in predicted}
+    for role in dict.fromkeys([*by_role, *(process.role for process in seen)]):
+        one = by_role.get(role)
+        processes = [process for process in seen if process.role == role]
+        yield RoleCount(
+            role=role,
+            predicted_processes=one.processes if one else 0,
+            observed_processes=len(processes),
+            predicted_equation=one.each.equation() if one else None,
+            observed_equations=tuple(dict.fromkeys(process.equation for process in processes)),
+        )
+
+
+def _alike(role: RoleCount) -> bool:
+    return role.predicted_processes == role.observed_processes
+
+
+def _differences(run: ExplosionRun) -> Iterator[str]:
+    where = f"{run.name} on {run.cores} cores"
+    if run.trouble is not None:
+        yield f"{where}: {run.trouble}"
+        return
+    for role in run.roles:
+        if not _alike(role):
+            yield (
+                f"{where}: {role.predicted_processes} {role.role} processes predicted,"
+                f" {role.observed_processes} observed"
+            )
+    for term in run.terms:
+        if not term.agrees:
+            yield f"{where}, {term.role}: {term.predicted} {term.name} predicted, {term.observed} observed"
+
+
+def _identical(runs: Sequence[ExplosionRun]) -> bool | None:
+    found: dict[int, set[float]] = {}
+    shared = False
+    for run in runs:
+        for number, value in run.values:
+            shared = shared or number in found
+            found.setdefault(number, set()).add(value)
+    return all(len(values) == 1 for values in found.values()) if shared else None
