@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Threads:
         "active",
         "balance_ns",
         "by_tid",
+        "changes",
         "clock",
         "folder",
         "known_ns",
@@ -84,6 +85,7 @@ class Threads:
         self.links: int | None = None
         self.clock = pidfd.cpu_clock(pid)
         self.by_tid: dict[int, Thread] = {}
+        self.changes = 0
         self.active: list[Thread] = []
         self.known_ns = 0
         self.balance_ns: int | None = None
@@ -186,6 +188,11 @@ class ThreadsProbe:
         yield self._forget(threads, list(threads.by_tid.values()), t_ns)
         threads.close()
 
+    def living(self, pid: int) -> tuple[int, Mapping[int, Thread]]:
+        """How often the threads of a process have changed so far, and those that live now by id."""
+        threads = self._processes.get(pid)
+        return (0, {}) if threads is None else (threads.changes, threads.by_tid)
+
     def close(self) -> None:
         """Give the descriptors back."""
         for threads in self._processes.values():
@@ -246,6 +253,7 @@ class ThreadsProbe:
             yield self._forget(threads, gone, t_ns)
         born = [self._first_sight(threads.pid, tid) for tid in sorted(there - threads.by_tid.keys())]
         if born:
+            threads.changes += 1
             threads.by_tid.update((thread.tid, thread) for thread in born)
             yield _born_line(threads.pid, born, t_ns)
 
@@ -296,6 +304,7 @@ class ThreadsProbe:
         return thread
 
     def _forget(self, threads: Threads, gone: list[Thread], t_ns: int) -> Line:
+        threads.changes += 1
         for thread in gone:
             del threads.by_tid[thread.tid]
             threads.known_ns -= thread.run_ns
