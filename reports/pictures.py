@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from corelens.errors import MissingExtra
-from corelens.reports.report import Report, Timeline
+from corelens.reports.report import OwnerSeries, Report, Timeline
 
 Figure = Any
 """A matplotlib.figure.Figure; its stubs are too incomplete to check against."""
@@ -21,6 +21,7 @@ Axes = Any
 _WIDTH_IN, _HEIGHT_IN = 8.4, 2.6
 _DOTS_PER_IN = 110
 # Okabe and Ito's colours, told apart by every kind of colour vision.
+_OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#9ca3af")
 _BUSY, _WAITING, _INK, _GRID = "#0072b2", "#d55e00", "#111827", "#e5e7eb"
 _SVG = {"svg.hashsalt": "corelens", "svg.fonttype": "none"}
 
@@ -58,6 +59,37 @@ def threads(report: Report) -> Figure:
     return figure
 
 
+def owners(report: Report) -> Figure | None:
+    """Draw threads over time stacked by their owner; None where no owner is known."""
+    series = [] if report.ledger is None else _largest_owners(report.ledger.over_time)
+    if len(series) < 2:
+        return None
+    timeline, (figure, axis) = report.timeline, _chart("Threads by owner", "threads")
+    times = _edges(timeline, len(series[0][1]))
+    below = [0.0] * len(times)
+    for (owner, counts), colour in zip(series, _OWNERS, strict=False):
+        above = [low + high for low, high in zip(below, _closed(counts), strict=True)]
+        axis.fill_between(times, below, above, step="post", color=colour, linewidth=0, label=owner)
+        below = above
+    _whole_numbers(axis)
+    _finish(figure, axis, times)
+    return figure
+
+
+def _largest_owners(series: Sequence[OwnerSeries]) -> list[tuple[str, Sequence[float | None]]]:
+    """The kinds of owners with most threads, the rest together, threads taken back left out."""
+    ordered = sorted(series, key=lambda each: -max((count or 0 for count in each.threads), default=0))
+    shown, rest = ordered[: len(_OWNERS) - 1], ordered[len(_OWNERS) - 1 :]
+    drawn: list[tuple[str, Sequence[float | None]]] = [
+        (each.owner, [None if count is None else max(count, 0) for count in each.threads]) for each in shown
+    ]
+    if rest:
+        columns = zip(*(each.threads for each in rest), strict=True)
+        sums = [None if None in column else sum(max(count or 0, 0) for count in column) for column in columns]
+        drawn.append(("others", sums))
+    return drawn
+
+
 def cores(report: Report) -> Figure | None:
     """Draw each core's busy share over time, everybody's programs included; None without such readings."""
     timeline = report.timeline
@@ -82,12 +114,14 @@ def cores(report: Report) -> Figure | None:
 _KINDS: dict[str, tuple[Callable[[Report], Figure | None], str]] = {
     "busy-cores": (busy_cores, "svg"),
     "threads": (threads, "svg"),
+    "owners": (owners, "svg"),
     "cores": (cores, "png"),
 }
 
 TITLES = {
     "busy-cores": "Busy cores, threads waiting for a core, and capacity over time",
     "threads": "Threads and processes over time",
+    "owners": "Threads over time, stacked by what made them",
     "cores": "Busy share of each core over time, all programs",
 }
 """Kinds of pictures in the order of the report, with the words for those who cannot see them."""

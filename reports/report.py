@@ -272,6 +272,95 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerTeams:
+    """Alike OpenMP teams. The thread that opened one works in it and is counted with its own owner."""
+
+    teams: int | None
+    """None: the threads that opened them were not found, so `threads_each` are in an unknown number of teams."""
+    threads_each: int
+    opened_by: str | None
+    """Owner of the threads that opened them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """The threads of one owner in one process at one moment, beside what the model predicts."""
+
+    owner: str
+    """Kind of owner: main, python, openmp-gnu, openblas, …"""
+    label: str
+    threads: int
+    """Negative on the line that takes back threads which were listed beyond the kernel's count."""
+    teams: tuple[LedgerTeams, ...]
+    busy: int | None
+    """Wanted a core, on one or waiting, for at least 5 % of the second before and the second after."""
+    idle: int | None
+    """Wanted it less; a thread whose readings are missing is neither."""
+    predicted: int | None
+    difference: int | None
+    """threads - predicted."""
+    reason: str | None
+    """Why the owner is unknown, or why nothing is predicted; else the model's own reason for its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerInput:
+    """One input of the model, with where it comes from or why it is unknown."""
+
+    name: str
+    value: int | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLedger:
+    """All threads of one process at one moment: the lines add up to the kernel's count."""
+
+    pid: int
+    role: str
+    name: str
+    at_s: float
+    threads: int
+    equation: str
+    """The sum in words."""
+    lines: tuple[LedgerLine, ...]
+    predicted: int | None
+    difference: int | None
+    predicted_equation: str | None
+    inputs: tuple[LedgerInput, ...]
+    differences: tuple[str, ...]
+    """One sentence per line where observation and prediction differ, with the input that would explain it."""
+    reason: str | None
+    """Why there is no prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerSeries:
+    """Threads of one kind of owner over time, one value per bin; None: nothing was read there."""
+
+    owner: str
+    threads: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadLedger:
+    """Every thread with its owner: at the tree's peak, at each process's own, and over time.
+
+    The thread of the corelens agent is left out everywhere, as in every count of this report.
+    """
+
+    at_s: float
+    threads: int
+    equation: str
+    processes: tuple[ProcessLedger, ...]
+    """Those that were there at the peak of the tree."""
+    own_peaks: tuple[ProcessLedger, ...]
+    """Each process that had more threads at another moment, at that moment."""
+    over_time: tuple[OwnerSeries, ...]
+    """In each bin at its moment of most threads; together they are `timeline.threads`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One recording, summed up."""
 
@@ -296,3 +385,4 @@ class Report:
     packages: dict[str, str]
     recorder: Recorder
     unseen: tuple[Unseen, ...]
+    ledger: ThreadLedger | None = None

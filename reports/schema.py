@@ -48,7 +48,8 @@ COUNTS = frozenset(
     {
         "born", "count", "complete", "cpu_count", "failed", "major_faults", "mean", "overlap_mean", "peak",
         "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
-        "times", "unfinished", "waiting_threads", "workers", "size",
+        "times", "unfinished", "waiting_threads", "workers", "size", "teams", "threads_each", "busy", "idle",
+        "predicted", "difference",
     }
 )  # fmt: skip
 """Names of numbers that count things."""

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from corelens.reports import ledger_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.report import Report, Spread, Trial
 
 ABSENT = "—"
 MOST_TRIALS = 40
 MOST_UNSEEN = 30
+LONGEST_TITLE = 160
 _MIB = 1 << 20
 _GIB = 1 << 30
 
@@ -46,22 +48,29 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
         ("threads", f"{threads.peak} peak", f"{threads.mean:.1f} mean, {threads.born} in all"),
         ("processes", f"{report.processes_peak} peak", f"{report.processes_total} in all"),
     )
-    return (*first, *_trial_headline(report), *_memory_headline(report), _neighbours(report))
+    return (
+        *first,
+        *_owner_headline(report),
+        *_trial_headline(report),
+        *_memory_headline(report),
+        _neighbours(report),
+    )
 
 
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), _pools(report), _views(report), _trials(report), _capacity(report),
-        _recorder(report), _unseen(report),
+        _roles(report), _tree(report), _ledger(report), _pools(report), _views(report), _trials(report),
+        _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
 
 
 def title(report: Report) -> str:
-    """What was recorded, in one line."""
+    """What was recorded, in one line; a program given as text is cut short."""
     named = [f"{key} {value}" for key, value in report.source.labels.items() if key in ("backend", "scale")]
-    command = " ".join(report.source.argv) or report.source.path
+    command = " ".join(" ".join(report.source.argv).split()) or report.source.path
+    command = command if len(command) <= LONGEST_TITLE else f"{command[:LONGEST_TITLE]}…"
     return f"{command} ({', '.join(named)})" if named else command
 
 
@@ -125,6 +134,13 @@ def _waiting(report: Report) -> str:
     return f"of runnable time; {report.cpu.run_queue_wait_s:.1f} thread-seconds without a core"
 
 
+def _owner_headline(report: Report) -> Iterator[tuple[str, str, str]]:
+    sum_in_words = None if report.ledger is None else ledger_rows.short_equation(report.ledger)
+    if report.ledger is not None and sum_in_words is not None:
+        total, _, parts = sum_in_words.partition(" = ")
+        yield "threads by owner", f"{total} at peak", f"= {parts}"
+
+
 def _trial_headline(report: Report) -> Iterator[tuple[str, str, str]]:
     trials = report.trials
     if trials is not None:
@@ -170,6 +186,20 @@ def _tree(report: Report) -> Section:
     return Section(
         f"Process tree at its peak of {report.threads.peak} threads, at {report.tree_at_s:.1f} s",
         drawing=tuple(tree_lines(report.tree)),
+    )
+
+
+def _ledger(report: Report) -> Section:
+    ledger = report.ledger
+    if ledger is None or ledger_rows.short_equation(ledger) is None:
+        return Section("Thread ledger")
+    return Section(
+        f"Thread ledger: the {ledger.threads} threads at {ledger.at_s:.1f} s by owner",
+        ledger_rows.COLUMNS,
+        ledger_rows.NUMERIC,
+        tuple(ledger_rows.rows(ledger)),
+        tuple(ledger_rows.notes(ledger)),
+        tuple(ledger_rows.equations(ledger)),
     )
 
 

@@ -24,8 +24,8 @@ _GRACE_S = 10.0
 _PR_SET_CHILD_SUBREAPER = 36
 # multiprocessing keeps one per process, for good.
 _LASTING_PROCESSES = ("multiprocessing.resource_tracker", "loky.backend.resource_tracker")
-# threadpoolctl sets it when it is imported; pytest moves its own with every phase.
-_OTHERS_VARIABLES = frozenset({"KMP_DUPLICATE_LIB_OK", "PYTEST_CURRENT_TEST"})
+# threadpoolctl and joblib set one each when they are imported; pytest moves its own with every phase.
+_OTHERS_VARIABLES = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTEST_CURRENT_TEST"})
 # pytest-timeout takes it back when a test has failed.
 _OTHERS_SIGNALS = frozenset({signal.SIGALRM})
 

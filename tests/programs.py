@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from corelens.recording import Recording, read
 
@@ -112,7 +112,7 @@ def running(command: Sequence[str], **options: Any) -> Generator[Program]:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, **options) as process:
         try:
-            yield Program(cast("subprocess.Popen[str]", process))
+            yield Program(process)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -135,7 +135,7 @@ def record(
     done = subprocess.run(
         [*recorder(output, *flags), "--", *command], capture_output=True, text=True, timeout=120, **options
     )
-    return cast("subprocess.CompletedProcess[str]", done), read(output)
+    return done, read(output)
 
 
 def rows(recording: Recording, kind: str) -> list[dict[str, Any]]:

@@ -15,7 +15,10 @@ STAT = (
     b"4711 (a b) (c)) S 17 4700 4699 34816 4711 4194304 101 202 3 4 55 66 7 8 20 0 9 0 123456 10000000 77 "
     b"18446744073709551615 1 2 3 4 5 0 0 16781312 2 0 0 0 17 5 0 0 0 0 0 1 2 3 4 5 6 7 1792\n"
 )
-STATUS = b"Name:\tmy name\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t4711\nvoluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t34\n"
+STATUS = (
+    b"Name:\tmy name\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t4711\n"
+    b"voluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t34\n"
+)
 
 
 def write(proc: Path, path: str, data: bytes) -> Path:

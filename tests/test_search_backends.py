@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import select
@@ -36,20 +37,24 @@ ENDLESS = ["--evaluation", "per-genome", "-p", "8", "-g", "1000000", "-n", "3", 
 @pytest.fixture(autouse=True)
 def lab() -> None:
     for module in ("torch", "optuna"):
-        pytest.importorskip(module, reason=f"{module} is not installed (extra lab)")
+        skip_without(module)
 
 
 def need(backend: str) -> None:
-    module = NEEDS.get(backend)
-    if module is not None:
-        pytest.importorskip(
-            module, reason=f"{module} is not installed (extra {'ray' if backend == 'ray' else 'lab'})"
-        )
+    if backend in NEEDS:
+        skip_without(NEEDS[backend])
 
 
-def found_by(backend: str, target: Path, *flags: str) -> Any:
+def skip_without(module: str) -> None:
+    # Found, not imported: some of them set variables when they are.
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed (extra {'ray' if module == 'ray' else 'lab'})")
+
+
+def found_by(backend: str, target: Path, *flags: str, env: dict[str, str] | None = None) -> Any:
     argv = [*PROGRAM, "--backend", backend, "--scale", "smoke", *flags, "-o", str(target)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == ExitCode.OK, done.stderr
     assert done.stderr == ""
     return json.loads(target.read_text())
@@ -65,7 +70,7 @@ def story(found: Any) -> list[Any]:
 @pytest.fixture(scope="module")
 def sequential(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for module in ("torch", "optuna"):
-        pytest.importorskip(module, reason=f"{module} is not installed (extra lab)")
+        skip_without(module)
     return found_by("sequential", tmp_path_factory.mktemp("sequential") / "results.json")
 
 
@@ -86,7 +91,7 @@ def test_every_backend_finds_the_same_values(backend: str, sequential: Any, tmp_
 
 @pytest.mark.parametrize("evaluation", ["batched", "per-genome"])
 def test_neat_finds_the_same_values_in_threads_and_processes(evaluation: str, tmp_path: Path) -> None:
-    pytest.importorskip("neat", reason="neat-python is not installed (extra lab)")
+    skip_without("neat")
     flags = ["-m", "neat", "--evaluation", evaluation, "-p", "24", "-g", "3"]
     stories = [
         story(found_by(backend, tmp_path / f"{backend}.json", *flags))
@@ -249,8 +254,23 @@ def test_a_running_cluster_is_joined_and_left_running(sequential: Any, tmp_path:
         assert cluster.stdin is not None
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
-        found = found_by("ray", tmp_path / "results.json", "--address", address, "--limit-threads", "env")
+        flags = ["--address", address, "--limit-threads", "env"]
+        # Ray gave this cluster a token, and uses none for an address given by name unless told to.
+        found = found_by("ray", tmp_path / "results.json", *flags, env={"RAY_AUTH_MODE": "token"})
         said, _ = cluster.communicate("\n", timeout=BOUND_S)
     assert story(found) == story(sequential)
     assert said.strip() == "still here"
     assert cluster.returncode == 0
+
+
+def test_a_cluster_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
+    need("ray")
+    target = tmp_path / "results.json"
+    argv = [*PROGRAM, "--backend", "ray", "--scale", "smoke", "--address", "auto", "-o", str(target)]
+    # A temporary folder of its own, so that no cluster of somebody else's is found.
+    environment = {**os.environ, "RAY_TMPDIR": str(tmp_path)}
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("corelens: the Ray cluster at --address auto cannot be joined; ")
+    assert done.stderr.count("\n") == 1
+    assert not target.exists()

@@ -83,17 +83,23 @@ Levels = Sequence[tuple[int, int]]
 
 def largest(levels: Levels, grid: Grid) -> list[int]:
     """Largest value in each bin; 0 before the first level."""
-    found: list[int] = []
+    return [value for _, value in when_largest(levels, grid)]
+
+
+def when_largest(levels: Levels, grid: Grid) -> list[tuple[int, int]]:
+    """The first moment of the largest value in each bin, with that value; 0 before the first level."""
+    found: list[tuple[int, int]] = []
     value, index = 0, 0
     for number in range(grid.count):
-        end_ns = (number + 1) * grid.step_ns
+        start_ns, end_ns = number * grid.step_ns, (number + 1) * grid.step_ns
         # A level that begins with the bin replaces what held before it.
-        while index < len(levels) and levels[index][0] <= number * grid.step_ns:
+        while index < len(levels) and levels[index][0] <= start_ns:
             value, index = levels[index][1], index + 1
-        top = value
+        top = (start_ns, value)
         while index < len(levels) and levels[index][0] < end_ns:
-            value, index = levels[index][1], index + 1
-            top = max(top, value)
+            t_ns, value = levels[index]
+            index += 1
+            top = (t_ns, value) if value > top[1] else top
         found.append(top)
     return found
 

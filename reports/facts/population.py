@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corelens.recording import Recording
 from corelens.reports.facts.processes import Life, Lives
@@ -30,6 +30,8 @@ class Population:
     """Largest number of threads of each process."""
     by_role: dict[str, int]
     """Largest number of threads of each role together."""
+    levels: dict[Life, list[Level]] = field(default_factory=dict[Life, list[Level]])
+    """Threads of each process over time, as the kernel counted them; 0 from its end on."""
 
 
 @dataclass(slots=True)
@@ -46,9 +48,14 @@ class _Sweep:
     peak: int = 0
     peak_ns: int = 0
     peak_threads: dict[Life, int] | None = None
+    levels: dict[Life, list[Level]] = field(default_factory=dict[Life, list[Level]])
 
-    def set(self, life: Life, count: int) -> None:
+    def set(self, t_ns: int, life: Life, count: int) -> None:
         """Change the number of threads of one process; 0 is its end."""
+        levels = self.levels.setdefault(life, [])
+        if levels and levels[-1][0] == t_ns:
+            levels.pop()
+        levels.append((t_ns, count))
         change = count - self.now.get(life, 0)
         self.total += change
         self.roles_now[life.role] = self.roles_now.get(life.role, 0) + change
@@ -74,7 +81,7 @@ def population(recording: Recording, lives: Lives, threads: Iterable[Thread]) ->
     sweep = _Sweep({}, [], [], {}, {}, {})
     touched: set[str] = set()
     for index, (t_ns, life, count) in enumerate(events):
-        sweep.set(life, count)
+        sweep.set(t_ns, life, count)
         touched.add(life.role)
         if index + 1 == len(events) or events[index + 1][0] != t_ns:
             sweep.settle(t_ns, touched)
@@ -88,6 +95,7 @@ def population(recording: Recording, lives: Lives, threads: Iterable[Thread]) ->
         processes_peak=max((count for _, count in sweep.processes), default=0),
         by_life=sweep.by_life,
         by_role=sweep.by_role,
+        levels=sweep.levels,
     )
 
 
@@ -101,6 +109,12 @@ def agents(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> dic
             seen_ns: int = line["t_ns"]
             since.setdefault(life, born.get((life, line["agent_tid"]), seen_ns))
     return since
+
+
+def agent_threads(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> frozenset[Thread]:
+    """The agents' own threads, which no count includes."""
+    said = {(lives.at(line["pid"], line["t_ns"]), line["agent_tid"]) for line in recording.lines("pools")}
+    return frozenset(thread for thread in threads if (thread.life, thread.tid) in said and thread.life)
 
 
 def _events(recording: Recording, lives: Lives, agents: dict[Life, int]) -> Iterator[tuple[int, Life, int]]:

@@ -10,6 +10,7 @@ from corelens.reports.facts import (
     clocks,
     cores,
     cpu,
+    ledger,
     memory,
     pools,
     population,
@@ -24,6 +25,7 @@ from corelens.reports.facts import (
     unseen,
     workers,
 )
+from corelens.reports.facts.owned import Owned
 from corelens.reports.facts.pace import Pace
 from corelens.reports.report import Report, ThreadCount
 
@@ -50,11 +52,14 @@ def summarise(recording: Recording) -> Report:
     core = cores.cores(recording, grid)
     size = memory.sizes(recording, lives)
     marked = trials.marked(recording, wall_ns / _NS_PER_S)
+    found = marked.trials.trials if marked.trials else ()
     limits = capacity.capacity(recording, wall_ns)
     cost = recorder_cost.recorder(recording)
     origin = source.source(recording, lives.root)
-    at_work = workers.workers(lives, marked.trials.trials if marked.trials else ())
+    at_work = workers.workers(lives, found)
     steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
+    owned_by: dict[threads.Thread, Owned] = {}
+    accounted = ledger.ledger(recording, lives, people, thread.all, owned_by, grid, steps.threads, found)
     seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
     return Report(
         source=origin,
@@ -82,6 +87,7 @@ def summarise(recording: Recording) -> Report:
         packages=source.packages(recording),
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
+        ledger=accounted,
     )
 
 

@@ -66,6 +66,11 @@ def rdb_heartbeats(running_trials: int) -> Helper:
     return Helper("Optuna heartbeat", running_trials, owned.PYTHON_HELPER, why)
 
 
+HELPERS_BY_NAME = {
+    helper.name: helper for helper in (TQDM_MONITOR, POOL_THREADS, EXECUTOR_THREADS, LOKY_THREADS)
+}
+"""Those that can be recognised by the names of their threads."""
+
 BACKEND_HELPERS: dict[str, tuple[Helper, ...]] = {
     "sequential": (),
     "optuna-threads": (),

@@ -29,6 +29,8 @@ class Thread:
     read_ns: int
     ran_ns: int = 0
     waited_ns: int = 0
+    died_ns: int | None = None
+    """When it was found ended; None: it was there at the last look, or its end was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def threads(recording: Recording, lives: Lives, grid: Grid) -> Threads:
     everyone: list[Thread] = []
     living: dict[int, Thread] = {}
     ended: set[int] = set()
+    stillborn: dict[int, int] = {}
     waiting = Amounts(grid)
     pace = Pace(recording, "threads")
     previous_ns = 0
@@ -66,11 +69,16 @@ def threads(recording: Recording, lives: Lives, grid: Grid) -> Threads:
         if line["kind"] == "threads.died":
             # The entry stays: the last reading of a zombie may follow.
             ended.update(line["tid"])
+            _end(line, living, stillborn)
         elif line["kind"] == "threads.born":
             for tid in ended.intersection(line["tid"]):
                 living.pop(tid, None)
             ended.difference_update(line["tid"])
-            everyone += _introduce(recording, line, lives, living)
+            born = list(_introduce(recording, line, lives, living))
+            for thread in born:
+                # Listed and gone within one look: the end, which comes first in this order, is its own.
+                thread.died_ns = line["t_ns"] if stillborn.get(thread.tid) == line["t_ns"] else None
+            everyone += born
         elif line["kind"] == "threads":
             everyone += _strangers(line, living)
             start_ns = pace.since(previous_ns, line["t_ns"], 0)
@@ -107,6 +115,16 @@ def _introduce(recording: Recording, line: Line, lives: Lives, living: dict[int,
         thread = Thread(tid, life, t_ns, start_ticks, comm, None if baseline else 0, 0, t_ns)
         living[tid] = thread
         yield thread
+
+
+def _end(line: Line, living: dict[int, Thread], stillborn: dict[int, int]) -> None:
+    t_ns = line["t_ns"]
+    for tid in line["tid"]:
+        thread = living.get(tid)
+        if thread is None or thread.died_ns is not None:
+            stillborn[tid] = t_ns
+        else:
+            thread.died_ns = t_ns
 
 
 def _same(known: Thread, start_ticks: int | None, life: Life | None) -> bool:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from corelens.errors import CorelensError
 from corelens.scenarios.search.backends import registry
 from corelens.scenarios.search.backends.protocol import Backend, Report, Search
 from corelens.scenarios.search.interrupt import interruption
@@ -56,6 +57,9 @@ def _run(
             search = Search(settings, study, journal, progress=bar and entry.own_progress)
             try:
                 backend(search, report)
+            except CorelensError:
+                # What the user can mend at the command line is no lost trial.
+                raise
             except Exception as error:
                 return error
     return None

@@ -7,6 +7,7 @@ import logging
 import os
 from typing import Any
 
+from corelens.errors import UsageError
 from corelens.marks import SPOOL_VARIABLE
 from corelens.scenarios.search import thread_limits
 from corelens.scenarios.search.backends.protocol import Report, Search
@@ -48,8 +49,15 @@ def _connect(ray: Any, settings: SearchSettings) -> None:
     if settings.address is None:
         # "local" by name: Ray's default would join a cluster that somebody else started on this machine.
         ray.init(address="local", num_cpus=settings.workers, include_dashboard=False, **quiet)
-    else:
+        return
+    try:
         ray.init(address=settings.address, runtime_env={"env_vars": _environment(settings)}, **quiet)
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
+        raise UsageError(
+            f"the Ray cluster at --address {settings.address} cannot be joined",
+            "check that it runs, or leave --address out; a cluster with token authentication, which Ray switches"
+            " on by itself for one that ray.init() starts, needs RAY_AUTH_MODE=token here",
+        ) from error
 
 
 def _environment(settings: SearchSettings) -> dict[str, str]:
