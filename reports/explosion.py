@@ -80,7 +80,9 @@ class ExplosionRun:
     @property
     def agrees(self) -> bool:
         """Whether prediction and observation are equal to the thread."""
-        return self.trouble is None and all(term.agrees for term in self.terms) and all(map(_alike, self.roles))
+        return (
+            self.trouble is None and all(term.agrees for term in self.terms) and all(map(_alike, self.roles))
+        )
 
     def observed_of(self, owner: str) -> int:
         """Threads of one kind of owner in all processes."""
@@ -114,7 +116,9 @@ def explosion(reports: Sequence[Report]) -> Explosion:
     Raises NothingMeasured without any report, and NotComparable for a recording of something else.
     """
     if not reports:
-        raise NothingMeasured("no run left anything to report", "look into the .log files beside the recordings")
+        raise NothingMeasured(
+            "no run left anything to report", "look into the .log files beside the recordings"
+        )
     runs = [_run(report) for report in reports]
     largest = max(run.cores for run in runs)
     sweep = sorted((run for run in runs if run.name == SWEPT), key=lambda run: run.cores)

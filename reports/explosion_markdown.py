@@ -145,7 +145,13 @@ def _sweep(runs: Sequence[ExplosionRun]) -> list[str]:
 
 def _owners(run: ExplosionRun) -> list[str]:
     rows = [
-        (term.role, term.name, str(term.predicted), f"{term.observed}{'' if term.agrees else ' (NO)'}", term.why)
+        (
+            term.role,
+            term.name,
+            str(term.predicted),
+            f"{term.observed}{'' if term.agrees else ' (NO)'}",
+            term.why,
+        )
         for term in run.terms
     ]
     return [

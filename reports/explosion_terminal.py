@@ -20,7 +20,14 @@ def lines(found: Explosion) -> list[str]:
 
 def _cells(run: ExplosionRun) -> tuple[str, ...]:
     observed = "—" if run.observed is None else str(run.observed)
-    return (run.name, str(run.cores), str(run.predicted), observed, "equal" if run.agrees else "NO", plain(run.what))
+    return (
+        run.name,
+        str(run.cores),
+        str(run.predicted),
+        observed,
+        "equal" if run.agrees else "NO",
+        plain(run.what),
+    )
 
 
 def _line(row: tuple[str, ...], widths: list[int]) -> str:

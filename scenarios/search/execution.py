@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import tempfile
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from corelens import marks
 from corelens.errors import CorelensError
 from corelens.scenarios.search.backends import registry
 from corelens.scenarios.search.backends.protocol import Backend, Report, Search
@@ -53,7 +55,7 @@ def _run(
     entry = registry.REGISTRY[settings.backend]
     with _journal(storage, stored=entry.stored) as journal:
         study = create_study(settings, journal)
-        with bar_beside(note, settings, shown=bar and not entry.own_progress) as report:
+        with bar_beside(_naming_threads(note), settings, shown=bar and not entry.own_progress) as report:
             search = Search(settings, study, journal, progress=bar and entry.own_progress)
             try:
                 backend(search, report)
@@ -63,6 +65,17 @@ def _run(
             except Exception as error:
                 return error
     return None
+
+
+def _naming_threads(note: Report) -> Report:
+    """Say with the first result what the Python threads are called: none has ended, and no later one begins."""
+    name_threads = functools.cache(marks.threads)
+
+    def report(result: TrialResult) -> None:
+        name_threads()
+        note(result)
+
+    return report
 
 
 @contextmanager

@@ -75,10 +75,15 @@ def plan_explosion(machine: Machine, cores: Sequence[int], ways: Sequence[Way] =
     numbers of cores that are no machine.
     """
     if not cores or min(cores) < 1 or len(set(cores)) != len(cores):
-        raise UsageError(f"--cores {','.join(map(str, cores))} names no machines", "give numbers such as 2,8,64")
+        raise UsageError(
+            f"--cores {','.join(map(str, cores))} names no machines", "give numbers such as 2,8,64"
+        )
     largest = max(cores)
     story = [_planned(machine, way, largest) for way in ways]
-    return [*story, *(_planned(machine, SWEPT, each) for each in sorted(cores, reverse=True) if each < largest)]
+    return [
+        *story,
+        *(_planned(machine, SWEPT, each) for each in sorted(cores, reverse=True) if each < largest),
+    ]
 
 
 def _planned(machine: Machine, way: Way, cores: int) -> PlannedRun:
