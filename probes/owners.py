@@ -61,11 +61,18 @@ class OwnersProbe:
 
     name = "owners"
 
-    def __init__(self, living: Living, proc: Path = procfs.PROC, period_ns: int = DEFAULT_PERIOD_NS) -> None:
+    def __init__(
+        self,
+        living: Living,
+        proc: Path = procfs.PROC,
+        period_ns: int = DEFAULT_PERIOD_NS,
+        *,
+        robust: RobustList | None = None,
+    ) -> None:
         self.period_ns = period_ns
         self._living = living
         self._proc = proc
-        self._robust = RobustList()
+        self._robust = robust or RobustList()
         self._gaps = Gaps(self.name)
         self._processes: dict[int, _Followed] = {}
         self._questions: set[int] = set()
