@@ -31,6 +31,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("report", "corelens.cli.report", "say what one recording shows"),
     Command("compare", "corelens.cli.compare", "compare recordings of the same work"),
     Command("replay", "corelens.cli.replay", "run a scenario under the recorder, or a study of all backends"),
+    Command(
+        "explain-threads",
+        "corelens.cli.explain_threads",
+        "say what a thread count seen in htop may be made of",
+    ),
     Command("doctor", "corelens.cli.doctor", "say what can be seen from here and how to see the rest"),
 )
 
