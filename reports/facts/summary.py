@@ -12,6 +12,7 @@ from corelens.reports.facts import (
     cpu,
     ledger,
     memory,
+    owners,
     pools,
     population,
     processes,
@@ -25,15 +26,17 @@ from corelens.reports.facts import (
     unseen,
     workers,
 )
-from corelens.reports.facts.owned import Owned
+from corelens.reports.facts.owners import Symbols, no_symbols
 from corelens.reports.facts.pace import Pace
 from corelens.reports.report import Report, ThreadCount
 
 _NS_PER_S = 1_000_000_000
 
 
-def summarise(recording: Recording) -> Report:
+def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
     """Sum a recording up; needs neither the machine nor the time of day.
+
+    `symbols` tells owners apart that only their function does.
 
     Raises NothingMeasured when no process was ever seen.
     """
@@ -58,7 +61,7 @@ def summarise(recording: Recording) -> Report:
     origin = source.source(recording, lives.root)
     at_work = workers.workers(lives, found)
     steps = timeline.timeline(recording, grid, clock.busy, thread.waiting, people, size, core)
-    owned_by: dict[threads.Thread, Owned] = {}
+    owned_by = owners.owners(recording, lives, thread.all, symbols)
     accounted = ledger.ledger(recording, lives, people, thread.all, owned_by, grid, steps.threads, found)
     seen = unseen.Seen(origin, clock, hidden, core, size, marked, cost)
     return Report(
