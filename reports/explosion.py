@@ -12,7 +12,7 @@ from pathlib import Path
 
 from corelens.errors import NothingMeasured
 from corelens.reports.conditions import trouble_of
-from corelens.reports.explosion_expected import Expected, Shape, expected, shape_of
+from corelens.reports.explosion_expected import Expected, expected, shape_of
 from corelens.reports.facts import owned
 from corelens.reports.facts.thread_model import Term
 from corelens.reports.formatting import tree_lines
@@ -20,6 +20,9 @@ from corelens.reports.report import Host, LedgerLine, ProcessLedger, Report
 
 SWEPT = "w5"
 """The run that a sweep repeats on other numbers of cores."""
+_NATIVE = frozenset({owned.OPENBLAS, owned.OPENMP_GNU, owned.TORCH_PTHREADPOOL})
+# What a ledger calls the threads that ran trials.
+_WORKERS = ("Optuna worker", "joblib worker", "Python worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,19 +201,26 @@ def _terms(predicted: Sequence[Expected], seen: Sequence[ProcessLedger]) -> Iter
 def assigned(terms: Sequence[Term], lines: Sequence[LedgerLine]) -> tuple[list[int], list[LedgerLine]]:
     """Give each predicted term the threads of the lines that are it, and the lines that are none of them.
 
-    A line belongs to the term of its owner; where several have that owner, to the one of its name.
+    A line belongs to the term of its owner and name. The only copy of a native library is the predicted one,
+    whatever it is called: an installation may keep it elsewhere.
     """
     counts = [0] * len(terms)
     others: list[LedgerLine] = []
     for line in lines:
+        alone = [each.owner for each in lines].count(line.owner) == 1 and line.owner in _NATIVE
         places = [place for place, term in enumerate(terms) if term.owner == line.owner]
-        named = [place for place in places if terms[place].name == line.label]
-        found = named or (places if len(places) == 1 else [])
+        named = [place for place in places if terms[place].name == _name(line)]
+        found = named or (places if alone and len(places) == 1 else [])
         if found:
             counts[found[0]] += line.threads
         else:
             others.append(line)
     return counts, others
+
+
+def _name(line: LedgerLine) -> str:
+    """A line's label in the words of the model."""
+    return "Python workers" if line.label.removesuffix("s") in _WORKERS else line.label
 
 
 def _term(one: Expected, term: Term, counts: Sequence[int]) -> TermCount:

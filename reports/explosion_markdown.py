@@ -173,7 +173,8 @@ def _sums(run: ExplosionRun) -> list[str]:
 
 
 def _statements(found: Sequence[Statement]) -> str:
-    return "\n".join(f"- {markdown_text(one.text)} *({markdown_text(one.basis)})*" for one in found)
+    # Our own sentences, which are Markdown; nothing in them comes from the recorded program.
+    return "\n".join(f"- {one.text} *({one.basis})*" for one in found)
 
 
 def _bullets(lines: Iterable[str]) -> str:

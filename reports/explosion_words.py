@@ -29,7 +29,7 @@ FROM_SOURCES = (
         "No joblib or loky took part, and neither falls back to sequential work after a 60 s heartbeat: the word"
         " heartbeat occurs nowhere in joblib or loky, and `n_jobs` of Optuna has been a ThreadPoolExecutor since"
         " version 2.6.0.",
-        "source code of optuna (study/_optimize.py), joblib and loky",
+        "source code of optuna (`study/_optimize.py`), joblib and loky",
     ),
     Statement(
         "The trials of the eight-hour run overlapped: trial 12 left its result before trial 11 did.",
@@ -100,7 +100,7 @@ def _torch(runs: dict[str, ExplosionRun]) -> Iterator[str]:
         run = runs["w3-torch"]
         teams, blas = run.observed_of(owned.OPENMP_GNU), run.observed_of(owned.OPENBLAS)
         yield (
-            f"torch.set_num_threads(1) works at once: {run.observed} threads, {teams or 'none'} of libgomp's."
+            f"`torch.set_num_threads(1)` works at once: {run.observed} threads, {teams or 'none'} of libgomp's."
             f" {blas} are OpenBLAS's own pool, which the call does not reach."
         )
 
