@@ -152,7 +152,7 @@ def test_a_predicted_pool_that_is_missing_is_a_line_of_zero() -> None:
 
 def test_handlers_of_one_pool_are_one_line() -> None:
     handlers = [
-        (Owner(owned.PYTHON_HELPER, f"multiprocessing pool {part}", None, None), None)
+        (Owner(owned.PYTHON_HELPER, f"multiprocessing pool: {part}", None, None), None)
         for part in ("workers", "tasks", "results")
     ]
     head = header(labels={"backend": "joblib-threads", "workers": "5"})
@@ -164,10 +164,10 @@ def test_without_marks_or_labels_python_threads_keep_their_names() -> None:
     (process,) = of_search(
         {**search(), 2000: (Owner(owned.PYTHON, "Python thread web", None, None), None)}
     ).processes
-    assert line(process, "Python thread ThreadPoolExecutor-*_*").threads == 5
+    assert line(process, "Python threads ThreadPoolExecutor-0_*").threads == 5
     assert line(process, "Python thread web").threads == 1
     assert given_input(process, "workers") == (6, "Python threads seen")
-    assert line(process, "libgomp (torch)").teams[0].opened_by == "Python thread ThreadPoolExecutor-*_*"
+    assert line(process, "libgomp (torch)").teams[0].opened_by == "Python thread ThreadPoolExecutor-0_*"
     assert process.difference == 0
 
 
@@ -210,7 +210,7 @@ def test_busy_and_idle_are_told_apart_per_owner() -> None:
     (process,) = of_search(owners, *readings).processes
     assert [(each.label, each.busy, each.idle) for each in process.lines] == [
         ("main", 0, 1),
-        ("Python thread ThreadPoolExecutor-*_*", 2, 0),
+        ("Python threads ThreadPoolExecutor-0_*", 2, 0),
         ("OpenBLAS (numpy)", 0, 2),
     ]
 

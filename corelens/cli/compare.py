@@ -95,9 +95,10 @@ def _check_files(files: Sequence[Path]) -> None:
 
 def _summarised(path: Path) -> Report:
     from corelens.recording import read
+    from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path))
+    return summarise(read(path), SymbolsOnDisk())
 
 
 def _usable(recordings: Sequence[Path]) -> tuple[list[Report], list[Skipped]]:

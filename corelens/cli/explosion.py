@@ -235,6 +235,7 @@ def _conclude(folder: Path, runs: list[PlannedRun], ended: list[Ended]) -> int:
 
 def _summarised(path: Path) -> Report:
     from corelens.recording import read
+    from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path))
+    return summarise(read(path), SymbolsOnDisk())

@@ -42,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _summarised(path: Path) -> Report:
     from corelens.recording import read
+    from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path))
+    return summarise(read(path), SymbolsOnDisk())
 
 
 def _to_terminal(report: Report, output: Path | None) -> None:

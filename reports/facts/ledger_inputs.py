@@ -18,6 +18,7 @@ from corelens.reports.facts.pool_sizes import (
 )
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.thread_model import (
+    HEARTBEAT,
     HELPERS_BY_NAME,
     OPENBLAS_BUILD_MAXIMUM,
     RAY_DRIVER,
@@ -27,6 +28,7 @@ from corelens.reports.facts.thread_model import (
     Inputs,
     Teams,
     helpers_of,
+    rdb_heartbeats,
 )
 from corelens.reports.facts.threads import Thread
 from corelens.reports.report import LedgerInput, Trial
@@ -212,16 +214,16 @@ class Inference:
         )
 
     def _helpers(self, count: int) -> Iterator[Helper]:
-        seen = [group.label for group in self._of(owned.PYTHON_HELPER)]
         expected = [helper for helper in self._expected(count) if helper is not RAY_DRIVER]
         for helper in expected:
             self._note(helper.name, Size(helper.count, f"the label backend={self.known.labels['backend']}"))
             yield helper
-        for label in seen:
-            recognised = HELPERS_BY_NAME.get(label)
-            if recognised is not None and recognised not in expected:
-                self._note(recognised.name, Size(recognised.count, "seen"))
-                yield recognised
+        names = {helper.name for helper in expected}
+        for label in (group.label for group in self._of(owned.PYTHON_HELPER) if group.label not in names):
+            seen = rdb_heartbeats(count) if label == HEARTBEAT else HELPERS_BY_NAME.get(label)
+            if seen is not None:
+                self._note(seen.name, Size(seen.count, "its threads were seen"))
+                yield seen
 
     def _expected(self, count: int) -> tuple[Helper, ...]:
         backend = self.known.labels.get("backend", "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from corelens.reports.facts import owned
 from corelens.reports.facts.owned import Owned, Owner
-from corelens.reports.facts.thread_model import EXECUTOR_THREADS, LOKY_THREADS, POOL_THREADS, TQDM_MONITOR
+from corelens.reports.facts.thread_model import EXECUTOR_THREADS, POOL_THREADS
 from corelens.reports.facts.threads import Thread
 from corelens.reports.report import LedgerTeams
 
@@ -24,13 +24,9 @@ OPENMP = frozenset({owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL})
 NOT_RECORDED = "owners were not recorded"
 _DIGITS = re.compile(r"\d+")
 _COPY = re.compile(r"\(([^()]*)\)$")
-# More telling words come first: joblib's and loky's threads are pools and executors too.
-_HELPER_WORDS = (
-    ("tqdm", TQDM_MONITOR),
-    ("loky", LOKY_THREADS),
-    ("executor", EXECUTOR_THREADS),
-    ("pool", POOL_THREADS),
-)
+_ONE_THREAD = "Python thread"
+_PARTS_OF_A_POOL = "multiprocessing pool: "
+_MANAGER, _FEEDER = "process pool manager", "multiprocessing queue feeder"
 _ORDER = {kind: place for place, kind in enumerate(KINDS)}
 
 
@@ -76,36 +72,49 @@ def owner_of(thread: Thread, owned_by: Mapping[Thread, Owned]) -> Owner:
 
 def groups(threads: Iterable[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> list[Group]:
     """Put threads together by owner, in reading order."""
+    owners = {thread: owner_of(thread, owned_by) for thread in threads}
+    labels = frozenset(owner.label for owner in owners.values())
     gathered: dict[tuple[str, str, str | None], list[Thread]] = {}
-    for thread in threads:
-        owner = owner_of(thread, owned_by)
-        key = (owner.kind, _pattern(thread, owner, workers), owner.reason)
-        gathered.setdefault(key, []).append(thread)
+    for thread, owner in owners.items():
+        pattern = f"{workers.word}s" if thread in workers.threads else _pattern(owner, labels)
+        gathered.setdefault((owner.kind, pattern, owner.reason), []).append(thread)
     made = [_group(pattern, of, owned_by, workers) for (_, pattern, _), of in gathered.items()]
     return sorted(made, key=lambda group: (_ORDER.get(group.owner.kind, len(KINDS)), group.label))
 
 
-def _pattern(thread: Thread, owner: Owner, workers: Workers) -> str:
-    if thread in workers.threads:
-        return f"{workers.word}s"
+def _pattern(owner: Owner, labels: frozenset[str]) -> str:
+    """What threads of one line have in common; the parts of one helper are one line."""
+    if owner.kind == owned.PYTHON:
+        return _DIGITS.sub("*", owner.label)
     if owner.kind == owned.PYTHON_HELPER:
-        return helper_name(owner.label) or owner.label
-    return _DIGITS.sub("*", owner.label) if owner.kind == owned.PYTHON else owner.label
-
-
-def helper_name(label: str) -> str | None:
-    """Which helper of the model a thread belongs to, by its label; several threads can form one helper."""
-    words = label.lower()
-    return next((helper.name for word, helper in _HELPER_WORDS if word in words), None)
+        if owner.label.startswith(_PARTS_OF_A_POOL):
+            return POOL_THREADS.name
+        # A queue of the program's own has a feeder too, and no manager.
+        if owner.label in (_MANAGER, _FEEDER) and _MANAGER in labels:
+            return EXECUTOR_THREADS.name
+    return owner.label
 
 
 def _group(pattern: str, threads: list[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> Group:
     owner = owner_of(threads[0], owned_by)
     found = [owned_by.get(thread) for thread in threads]
     masters = tuple(None if known is None else known.master for known in found)
-    alone = owner.label if owner.kind == owned.PYTHON else pattern
-    alone = workers.word if threads[0] in workers.threads else alone
-    return Group(owner, pattern if len(threads) > 1 else alone, tuple(threads), masters)
+    if threads[0] in workers.threads:
+        label = pattern if len(threads) > 1 else workers.word
+    elif owner.kind == owned.PYTHON:
+        label = _common([owner_of(thread, owned_by).label for thread in threads])
+    else:
+        label = pattern
+    return Group(owner, label, tuple(threads), masters)
+
+
+def _common(labels: list[str]) -> str:
+    """One label for several: the numbers in which they differ become stars."""
+    if len(labels) == 1:
+        return labels[0]
+    places = zip(*(_DIGITS.findall(label) for label in labels), strict=True)
+    numbers = iter(["*" if len(set(place)) > 1 else place[0] for place in places])
+    return _DIGITS.sub(lambda _: next(numbers), labels[0]).replace(_ONE_THREAD, f"{_ONE_THREAD}s", 1)
 
 
 def teams(group: Group, by_thread: Mapping[Thread, Group], workers: Workers) -> tuple[LedgerTeams, ...]:
@@ -126,4 +135,8 @@ def _opener(master: Thread, by_thread: Mapping[Thread, Group], workers: Workers)
     group = by_thread.get(master)
     if group is None:
         return "thread that has ended"
-    return "main thread" if group.owner.kind == owned.MAIN else group.label
+    return (
+        "main thread"
+        if group.owner.kind == owned.MAIN
+        else group.label.replace(f"{_ONE_THREAD}s", _ONE_THREAD)
+    )

@@ -36,8 +36,7 @@ _NS_PER_S = 1_000_000_000
 def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
     """Sum a recording up; needs neither the machine nor the time of day.
 
-    `symbols` tells owners apart that only their function does.
-
+    `symbols` names functions of libraries, which tells a few more owners of threads apart.
     Raises NothingMeasured when no process was ever seen.
     """
     if not recording.lines("process.born"):

@@ -40,16 +40,16 @@ POOL_THREADS = Helper(
     "multiprocessing.pool keeps three threads in the process that owns the pool: workers, tasks, results",
 )
 EXECUTOR_THREADS = Helper(
-    "executor manager and queue feeder",
+    "process pool manager and queue feeder",
     2,
     owned.PYTHON_HELPER,
     "ProcessPoolExecutor keeps a manager thread and its call queue's feeder in the parent",
 )
 LOKY_THREADS = Helper(
-    "loky manager and queue feeder",
+    "process pool manager and queue feeder",
     2,
     owned.PYTHON_HELPER,
-    "loky keeps a manager thread and its call queue's feeder in the parent; workers are processes",
+    "loky keeps a manager thread and its call queue's feeder in the parent, as an executor does",
 )
 RAY_DRIVER = Helper(
     "Ray driver",
@@ -63,13 +63,12 @@ AGENT = Helper("corelens agent", 1, owned.AGENT, "the in-process agent of corele
 def rdb_heartbeats(running_trials: int) -> Helper:
     """Threads of Optuna's RDBStorage(heartbeat_interval=...): one per running trial; a journal has none."""
     why = "RDBStorage with a heartbeat_interval keeps one thread per running trial"
-    return Helper("Optuna heartbeat", running_trials, owned.PYTHON_HELPER, why)
+    return Helper(HEARTBEAT, running_trials, owned.PYTHON_HELPER, why)
 
 
-HELPERS_BY_NAME = {
-    helper.name: helper for helper in (TQDM_MONITOR, POOL_THREADS, EXECUTOR_THREADS, LOKY_THREADS)
-}
-"""Those that can be recognised by the names of their threads."""
+HELPERS_BY_NAME = {helper.name: helper for helper in (TQDM_MONITOR, POOL_THREADS, EXECUTOR_THREADS)}
+"""Those that the names of their threads tell; loky's are called as an executor's are."""
+HEARTBEAT = "Optuna heartbeat"
 
 BACKEND_HELPERS: dict[str, tuple[Helper, ...]] = {
     "sequential": (),
