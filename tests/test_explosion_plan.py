@@ -118,10 +118,12 @@ before = dict(os.environ)
 from corelens.scenarios.search import emulation
 emulation.import_as_on(int(sys.argv[1]))
 import torch
+# Counted first: a thread that was joined may still be there for a moment.
+count = len(os.listdir("/proc/self/task"))
 found = []
 thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
 thread.start(); thread.join()
-print(len(os.listdir("/proc/self/task")), found[0], sorted(os.environ.items() ^ before.items()))
+print(count, found[0], sorted(os.environ.items() ^ before.items()))
 """
 
 

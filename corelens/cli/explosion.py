@@ -47,8 +47,8 @@ def add_explosion(scenarios: Any) -> argparse.ArgumentParser:
         help="the 387 threads of the story, predicted and counted by owner",
         description="Replay the thread explosion: the search on 5 and on 3 Optuna threads, with limits that do"
         " nothing and limits that work. DIR/explosion.md holds every run's predicted thread count against the"
-        " observed one, by owner. Where the machine has fewer cores than asked, its pools are raised: counts are"
-        " real then, times are not.",
+        " observed one, by owner. Where this machine is another one, native pools get the sizes they have there:"
+        " counts are real then, times are not.",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for everything written"
@@ -57,7 +57,7 @@ def add_explosion(scenarios: Any) -> argparse.ArgumentParser:
         "--cores",
         default=DEFAULT_CORES,
         metavar="N[,N...]",
-        help="all runs as on a machine of N cores; the first one also on each smaller N (default: 64)",
+        help="machine to replay on; of several, all runs on the largest and w5 on each (default: 64)",
     )
     parser.add_argument("--runs", metavar="A,B", help="some of the runs, by name (default: all)")
     again = parser.add_mutually_exclusive_group()

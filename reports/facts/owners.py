@@ -212,18 +212,20 @@ def _names(recording: Recording, threads: _Threads) -> dict[Thread, str]:
         _keep(found, threads, line["t_ns"], ((int(tid), name) for tid, name in said.items()))
     for line in sorted(recording.lines("mark"), key=_time):
         if line["name"] == "threads":
-            _keep(found, threads, line["t_ns"], _marked(line["attributes"].get("names")))
+            _keep(found, threads, line["t_ns"], _marked(line, threads))
     for line in sorted(recording.lines("threads.python"), key=_time):
         _keep(found, threads, line["t_ns"], zip(line["tid"], line["name"], strict=False))
     return found
 
 
-def _marked(names: object) -> Iterator[tuple[int, str]]:
-    """What `corelens.marks.threads()` said; attributes of a mark can be anything."""
-    if isinstance(names, dict):
-        for tid, name in cast(dict[object, object], names).items():
-            if isinstance(tid, str) and tid.isdecimal():
-                yield int(tid), str(name)
+def _marked(line: Line, threads: _Threads) -> Iterator[tuple[int, str]]:
+    """What `corelens.marks.threads()` said of the process that called it; a mark can hold anything."""
+    names = line["attributes"].get("names")
+    for tid, name in cast(dict[object, object], names if isinstance(names, dict) else {}).items():
+        if isinstance(tid, str) and tid.isdecimal() and isinstance(name, str):
+            thread = threads.at(int(tid), line["t_ns"])
+            if thread is not None and thread.life is not None and thread.life.pid == line["pid"]:
+                yield int(tid), name
 
 
 def _keep(found: dict[Thread, str], threads: _Threads, t_ns: int, named: Iterable[tuple[int, str]]) -> None:
