@@ -77,7 +77,12 @@ def explosion_fields() -> list[tuple[str, str, str, str]]:
         ("runs[].run_queue_wait_share", "float", "", "Share of runnable time without a core."),
         ("runs[].tree", "list", "", "The process tree at its peak, as lines."),
         ("sweep", "list", "", "The run w5 on each machine, as in `runs`; empty with one machine."),
-        ("statements", "list", "", "{text, basis}: measured here, or where it is taken from."),
+        (
+            "statements",
+            "list",
+            "",
+            "{claim, text, basis}: what the story says, what is so, and whether that was measured here.",
+        ),
     ]
 
 

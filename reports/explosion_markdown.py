@@ -24,10 +24,7 @@ def markdown(found: Explosion) -> str:
         _table(_RUN_COLUMNS, map(_run_row, found.runs)),
         _bullets(_notes(found)),
         *_sweep(found.sweep),
-        "## What the story got wrong",
-        _statements(statements(found)),
-        "Not measured here, and taken from what is named:",
-        _statements(FROM_SOURCES),
+        *_words(found),
         "## By owner",
         "\n\n".join(block for run in found.runs for block in _owners(run)),
     ]
@@ -172,9 +169,24 @@ def _sums(run: ExplosionRun) -> list[str]:
     return lines
 
 
+def _words(found: Explosion) -> Iterable[str]:
+    said = statements(found)
+    wrong = [one for one in said if one.claim is not None]
+    working = [one for one in said if one.claim is None]
+    yield "## What the story got wrong"
+    yield _statements([*wrong, *FROM_SOURCES])
+    if working:
+        yield "## What holds, and what works"
+        yield _statements(working)
+
+
 def _statements(found: Sequence[Statement]) -> str:
     # Our own sentences, which are Markdown; nothing in them comes from the recorded program.
-    return "\n".join(f"- {one.text} *({one.basis})*" for one in found)
+    return "\n".join(f"- {_claim(one)}{one.text} *({one.basis})*" for one in found)
+
+
+def _claim(statement: Statement) -> str:
+    return "" if statement.claim is None else f"**“{statement.claim}”** "
 
 
 def _bullets(lines: Iterable[str]) -> str:
