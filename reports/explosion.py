@@ -1,4 +1,4 @@
-"""The explosion as values: what was predicted of each run against what its ledger holds, owner by owner.
+"""The explosion: what was predicted of each run against what its ledger holds, owner by owner.
 
 Pure: reports of recordings in, one `Explosion` out. A count agrees when every process of a role has, of every
 owner, exactly the predicted threads; sums that happen to be equal are not enough.
@@ -7,110 +7,22 @@ owner, exactly the predicted threads; sums that happen to be equal are not enoug
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from corelens.errors import NothingMeasured
 from corelens.reports.conditions import trouble_of
+from corelens.reports.exploded import Explosion, ExplosionRun, RoleCount, TermCount
 from corelens.reports.explosion_expected import Expected, expected, shape_of
 from corelens.reports.facts import owned
 from corelens.reports.facts.thread_model import Term
 from corelens.reports.formatting import tree_lines
-from corelens.reports.report import Host, LedgerLine, ProcessLedger, Report
+from corelens.reports.report import LedgerLine, ProcessLedger, Report
 
 SWEPT = "w5"
 """The run that a sweep repeats on other numbers of cores."""
 _NATIVE = frozenset({owned.OPENBLAS, owned.OPENMP_GNU, owned.TORCH_PTHREADPOOL})
 # What a ledger calls the threads that ran trials.
 _WORKERS = ("Optuna worker", "joblib worker", "Python worker")
-
-
-@dataclass(frozen=True, slots=True)
-class TermCount:
-    """Threads of one owner in all processes of one role."""
-
-    role: str
-    name: str
-    owner: str
-    predicted: int
-    observed: int
-    agrees: bool
-    """False too where the sums are equal and single processes differ."""
-    why: str
-    """The model's reason for its number, or why there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoleCount:
-    """Processes of one role: how many, and the sums of their threads in words."""
-
-    role: str
-    predicted_processes: int
-    observed_processes: int
-    predicted_equation: str | None
-    """None: no such process was predicted."""
-    observed_equations: tuple[str, ...]
-    """Each sum that occurs, once."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExplosionRun:
-    """One run. Every process counts at its own moment of most threads."""
-
-    name: str
-    what: str
-    workers: int
-    limit: str
-    cores: int
-    emulated: bool
-    """Counts are real, and times are not."""
-    recording: str
-    roles: tuple[RoleCount, ...]
-    terms: tuple[TermCount, ...]
-    predicted: int
-    observed: int | None
-    """None: the recording holds no ledger."""
-    trouble: str | None
-    """Why the run is no result; None for one that went through."""
-    values: tuple[tuple[int, float], ...]
-    """Trial numbers with what they found."""
-    trials_at_once: float | None
-    tree: tuple[str, ...]
-    wall_s: float
-    busy_cores_mean: float
-    run_queue_wait_share: float | None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether prediction and observation are equal to the thread."""
-        return (
-            self.trouble is None and all(term.agrees for term in self.terms) and all(map(_alike, self.roles))
-        )
-
-    def observed_of(self, owner: str) -> int:
-        """Threads of one kind of owner in all processes."""
-        return sum(term.observed for term in self.terms if term.owner == owner)
-
-
-@dataclass(frozen=True, slots=True)
-class Explosion:
-    """All runs: those on the largest machine, and the shape without a limit on every machine."""
-
-    host: Host
-    packages: dict[str, str]
-    corelens: str
-    runs: tuple[ExplosionRun, ...]
-    sweep: tuple[ExplosionRun, ...]
-    """By the number of cores; empty where there is one alone."""
-    differences: tuple[str, ...]
-    """One sentence per count that is not the predicted one, with the run, the process and the owner."""
-    identical_values: bool | None
-    """Whether equal trials found equal values in every run; None where no two runs share a trial."""
-
-    @property
-    def everything(self) -> tuple[ExplosionRun, ...]:
-        """Each run once."""
-        return (*self.runs, *(run for run in self.sweep if run not in self.runs))
 
 
 def explosion(reports: Sequence[Report]) -> Explosion:
@@ -130,7 +42,7 @@ def explosion(reports: Sequence[Report]) -> Explosion:
         packages=reports[0].packages,
         corelens=reports[0].source.corelens,
         runs=tuple(run for run in runs if run.cores == largest),
-        sweep=tuple(sweep) if len(sweep) > 1 else (),
+        sweep=tuple(sweep) if any(run.cores < largest for run in runs) else (),
         differences=tuple(text for run in runs for text in _differences(run)),
         identical_values=_identical(runs),
     )
@@ -254,17 +166,13 @@ def _roles(predicted: Sequence[Expected], seen: Sequence[ProcessLedger]) -> Iter
         )
 
 
-def _alike(role: RoleCount) -> bool:
-    return role.predicted_processes == role.observed_processes
-
-
 def _differences(run: ExplosionRun) -> Iterator[str]:
     where = f"{run.name} on {run.cores} cores"
     if run.trouble is not None:
         yield f"{where}: {run.trouble}"
         return
     for role in run.roles:
-        if not _alike(role):
+        if not role.agrees:
             yield (
                 f"{where}: {role.predicted_processes} {role.role} processes predicted,"
                 f" {role.observed_processes} observed"

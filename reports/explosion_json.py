@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from corelens.reports.explosion import Explosion, ExplosionRun
+from corelens.reports.exploded import Explosion, ExplosionRun
 from corelens.reports.explosion_words import FROM_SOURCES, statements
 from corelens.reports.json_report import finite
 

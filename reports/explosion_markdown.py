@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from corelens.reports.explosion import Explosion, ExplosionRun
+from corelens.reports.exploded import Explosion, ExplosionRun
 from corelens.reports.explosion_words import FROM_SOURCES, Statement, statements
 from corelens.reports.formatting import markdown_text, plain
 from corelens.reports.sections import ABSENT, percent, seconds

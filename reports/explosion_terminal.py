@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corelens.reports.explosion import Explosion, ExplosionRun
+from corelens.reports.exploded import Explosion, ExplosionRun
 from corelens.reports.explosion_markdown import EMULATED, verdict
 from corelens.reports.formatting import plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from corelens.reports.explosion import Explosion, ExplosionRun
+from corelens.reports.exploded import Explosion, ExplosionRun
 from corelens.reports.explosion_expected import MAIN, POOL_WORKER
 from corelens.reports.facts import owned
 

@@ -172,6 +172,21 @@ def test_a_run_that_failed_is_said_and_the_others_stay(
     assert "w3-env" in report
 
 
+def test_a_recording_that_holds_nothing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def done(_folder: Path, _run: PlannedRun) -> bool:
+        return True
+
+    monkeypatch.setattr("corelens.cli.explosion._is_done", done)
+    (w5,) = runs_of(["w5"])
+    made(tmp_path, w5, 5, 63, 63)
+    (tmp_path / "w3-on-64.corelens").write_text("nothing")
+    assert replay_explosion(parsed("-o", str(tmp_path), "--runs", "w5,w3", "--resume")) == ExitCode.FAILED
+    assert "w3-on-64.corelens" in capsys.readouterr().err
+    assert "385" in (tmp_path / "explosion.md").read_text()
+
+
 @pytest.mark.usefixtures("stand_in")
 def test_runs_begin_without_limits_but_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

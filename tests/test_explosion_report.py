@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corelens.errors import NotComparable, NothingMeasured
-from corelens.reports.explosion import Explosion, ExplosionRun, explosion
+from corelens.reports.exploded import Explosion, ExplosionRun
+from corelens.reports.explosion import explosion
 from corelens.reports.explosion_expected import expected, shape_of
 from corelens.reports.explosion_json import explosion_fields, explosion_json
 from corelens.reports.explosion_markdown import EMULATED, markdown
@@ -243,6 +245,13 @@ def test_a_sweep_is_sorted_by_cores_and_stands_apart() -> None:
     assert "## The count grows" not in markdown(story())
 
 
+def test_a_sweep_is_shown_also_where_the_largest_machine_ran_something_else() -> None:
+    runs = planned([2, 64])
+    two = of_run(runs["w5-on-2"], {"main": [threads(5, 5, 1, BAR)]})
+    found = explosion([of_run(runs["w3-on-64"], SEEN["w3"]), two])
+    assert [each.name for each in found.everything] == ["w3", "w5"]
+
+
 def test_values_of_equal_trials_are_compared() -> None:
     assert story().identical_values is True
     other = of_run(planned()["w3-on-64"], SEEN["w3"])
@@ -326,3 +335,25 @@ def test_text_of_a_recording_cannot_break_the_report() -> None:
     text = markdown(explosion([made]))
     assert "a\\|b" in text
     assert "\nb`" not in text
+
+
+def test_the_documented_table_is_what_the_model_says() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "explosion.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if " | emulated | " in line or " | native | " in line
+    ]
+    runs = {(run.way.name, str(run.cores)): run for run in planned([2, 8, 16, 64]).values()}
+    assert {(name, cores) for name, _, cores, *_ in rows} == set(runs)
+    for name, what, cores, pools, predicted, observed in rows:
+        run = runs[name, cores]
+        labels = {**run.labels, "backend": run.settings.backend, "workers": str(run.settings.workers)}
+        shape = shape_of({**labels, "limit_threads": run.settings.limit_threads})
+        total = sum(one.processes * one.each.total for one in expected(shape))
+        assert (what, pools, predicted, observed) == (
+            run.way.what,
+            run.labels["pools"],
+            str(total),
+            str(total),
+        )

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corelens.cli.supervised import last_line, stopped_by_signals, supervised
-from corelens.errors import CorelensError, ExitCode, OutputExists, OutputFailed, UsageError
+from corelens.errors import (
+    CorelensError,
+    ExitCode,
+    NothingMeasured,
+    OutputExists,
+    OutputFailed,
+    UnreadableRecording,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from corelens.cli.study_progress import Progress
@@ -218,24 +226,33 @@ def _conclude(folder: Path, runs: list[PlannedRun], ended: list[Ended]) -> int:
     from corelens.reports.explosion_markdown import markdown
     from corelens.reports.explosion_terminal import lines
 
-    found = explosion([_summarised(path) for run in runs if (path := _files(folder, run)[0]).exists()])
+    reports, unusable = _usable([path for run in runs if (path := _files(folder, run)[0]).exists()])
+    found = explosion(reports)
     for name, text in zip(REPORTS, (markdown(found), explosion_json(found)), strict=True):
         write_whole(folder / name, text.encode())
     print("\n".join(lines(found)))
     print(f"corelens: the report is {folder / REPORTS[0]}", file=sys.stderr)
-    failed = [each for each in ended if each.exit_code]
-    for each in failed:
-        print(f"corelens: {each.run.stem} {_outcome(each)}", file=sys.stderr)
-    if failed:
+    failed = [f"{each.run.stem} {_outcome(each)}" for each in ended if each.exit_code]
+    for trouble in (*failed, *unusable):
+        print(f"corelens: {trouble}", file=sys.stderr)
+    if failed or unusable:
         return ExitCode.FAILED
     for difference in found.differences:
         print(f"corelens: not as predicted: {difference}", file=sys.stderr)
     return ExitCode.NOT_AS_PREDICTED if found.differences else ExitCode.OK
 
 
-def _summarised(path: Path) -> Report:
+def _usable(recordings: Sequence[Path]) -> tuple[list[Report], list[str]]:
+    """Sum the recordings up; one that holds nothing becomes a sentence."""
     from corelens.recording import read
     from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
 
-    return summarise(read(path), SymbolsOnDisk())
+    reports: list[Report] = []
+    empty: list[str] = []
+    for path in recordings:
+        try:
+            reports.append(summarise(read(path), SymbolsOnDisk()))
+        except (NothingMeasured, UnreadableRecording) as error:
+            empty.append(str(error))
+    return reports, empty
