@@ -32,7 +32,7 @@ def mark(name: str, **attributes: object) -> None:
 def threads() -> None:
     """Record what the Python threads of this process are called now, so that a report can name them."""
     if _spool is not None:
-        names = {str(thread.native_id): thread.name for thread in threading.enumerate()}
+        names = {str(thread.native_id): _called(thread) for thread in threading.enumerate()}
         _write("threads", "point", None, {"names": names})
 
 
@@ -59,6 +59,12 @@ def span(name: str, **attributes: object) -> Generator[None]:
         yield
     finally:
         end(name, key)
+
+
+def _called(thread: threading.Thread) -> str:
+    """Its name; one that was merely numbered gets its class beside it, as Python does with a target."""
+    numbered = thread.name.removeprefix("Thread-").isdecimal() and type(thread) is not threading.Thread
+    return f"{thread.name} ({type(thread).__name__})" if numbered else thread.name
 
 
 def _write(name: str, phase: str, key: str | None, attributes: dict[str, object]) -> None:

@@ -39,6 +39,27 @@ def test_a_program_names_its_threads(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert line["attributes"]["names"][str(worker.native_id)] == "worker-7"
 
 
+def test_a_thread_that_is_merely_numbered_is_told_by_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TMonitor(threading.Thread):
+        def run(self) -> None:
+            stop.wait()
+
+    monkeypatch.setattr("corelens.marks._spool", str(tmp_path))
+    stop = threading.Event()
+    monitor = TMonitor()
+    monitor.start()
+    try:
+        marks.threads()
+    finally:
+        stop.set()
+        monitor.join()
+    names = json.loads((tmp_path / f"marks-{os.getpid()}.jsonl").read_text())["attributes"]["names"]
+    assert names[str(monitor.native_id)] == f"{monitor.name} (TMonitor)"
+    assert names[str(threading.main_thread().native_id)] == threading.main_thread().name
+
+
 def test_without_a_recorder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corelens.marks._spool", None)
     monkeypatch.chdir(tmp_path)
