@@ -283,15 +283,16 @@ _THREADS_OWNED = Kind(
         Field(
             "how",
             "str",
-            "main, start-routine, rtti (a C++ std::thread, told by its type), stack (outermost return address),"
-            " unknown",
+            "main, start-routine, rtti (a C++ std::thread, told by its type), stack (start routine in a"
+            " descriptor that was found on its stack: musl, or no get_robust_list), unknown",
         ),
         Field("module", "int", "module whose code the thread runs", "unknown"),
         Field(
             "offset",
             "int",
-            "of the start routine, return address or vtable from where the module is loaded",
-            "unknown",
+            "of the start routine, or of the virtual table of what it runs, from where the first byte of the module"
+            " is mapped",
+            "unknown, or the first thread of its process",
         ),
         Field("rtti", "str", "mangled C++ type of the thread's body", "no std::thread, or not readable"),
         Field(

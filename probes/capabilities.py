@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corelens.probes import cgroups, perf_events, pidfd, procfs
+from corelens.probes.owners_descriptor import Refused, RobustList
 from corelens.probes.spool import AGENT_FOLDER
 from corelens.vocabulary import Line
 
@@ -115,6 +116,19 @@ def _memory_access_in_general(proc: Path) -> Capability:
     else:
         reason = f"no program can be read into (kernel.yama.ptrace_scope = {scope})"
     return Capability("memory-access", False, reason, _access_remedy(proc))
+
+
+def _thread_owners(place: _Place) -> Capability:
+    access = _memory_access(place)
+    if not access.ok:
+        reason = f"what made each thread stays unknown: {access.reason}"
+        return Capability("thread-owners", False, reason, access.remedy)
+    try:
+        RobustList().head(place.process)
+    except Refused as refused:
+        reason = f"what made each thread can be told only while it sleeps: {refused}"
+        return Capability("thread-owners", False, reason, "leave the sandbox that refuses it")
+    return Capability("thread-owners", True, "which library made each thread can be read")
 
 
 def _access_remedy(proc: Path) -> str:
@@ -274,6 +288,6 @@ def _proc_mount(proc: Path) -> str:
 
 
 _ATTEMPTS: tuple[Callable[[_Place], Capability], ...] = (
-    _schedstat, _cpu_clock, _memory_access, _cgroup, _quota, _pressure, _process_descriptors, _exit_status,
-    _proportional_memory, _perf, _open_files, _py_spy, _agent, _namespace,
+    _schedstat, _cpu_clock, _memory_access, _thread_owners, _cgroup, _quota, _pressure, _process_descriptors,
+    _exit_status, _proportional_memory, _perf, _open_files, _py_spy, _agent, _namespace,
 )  # fmt: skip

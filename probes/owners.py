@@ -133,7 +133,8 @@ class OwnersProbe:
         except procfs.Unreadable as error:
             if error.reason == "gone":
                 return ()
-            followed.closed = "the memory of its process may not be read"
+            forbidden = error.reason == "forbidden"
+            followed.closed = "the memory of its process may not be read" if forbidden else error.detail
             followed.trouble = error
             return asked.give_up(born, followed.closed)
         (self._questions.add if asked.has_questions else self._questions.discard)(asked.pid)
@@ -151,8 +152,8 @@ class OwnersProbe:
         pid = followed.asked.pid
         if followed.trouble is not None:
             error, followed.trouble = followed.trouble, None
-            reason, remedy = refusal(self._proc, pid)
-            detail = f"{error.detail}: {reason}; {remedy}"
+            why = refusal(self._proc, pid) if error.reason == "forbidden" else ()
+            detail = "; ".join((error.detail, *why))
             yield from self._gaps.say(t_ns, pid, "owners of its threads", error.reason, detail)
         if followed.asked.trouble is not None:
             detail = f"{followed.asked.trouble}; only threads that sleep can be told, by their stacks"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from corelens.probes import owners_stack, procfs
 from corelens.probes.owners_descriptor import Descriptor, Refused, RobustList, address_at, at_head
-from corelens.probes.owners_elf import MappedElf
 from corelens.probes.owners_maps import Image
 from corelens.probes.owners_space import Answer, Space, Unsure
 
@@ -81,7 +80,7 @@ class Asked:
 
     def build_id(self, image: Image) -> str | None:
         """Build id of a mapped file; None where it carries none or is not mapped any more."""
-        return MappedElf(self._space.memory, image.header).build_id() if self._space is not None else None
+        return self._space.build_id(image) if self._space is not None else None
 
     def close(self) -> None:
         """Give the descriptor back."""

@@ -65,5 +65,7 @@ def _yama_scope(proc: Path) -> int:
 
 
 def _field(status: bytes, label: bytes) -> list[bytes]:
-    rows = (line.split()[1:] for line in status.splitlines() if line.startswith(label))
-    return next(rows, [])
+    for line in status.splitlines():
+        if line.startswith(label):
+            return line.split()[1:]
+    return []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from corelens.probes import procfs
 from corelens.probes.owners_descriptor import Descriptor, Layouts, layouts
+from corelens.probes.owners_elf import MappedElf
 from corelens.probes.owners_maps import Image, Mapping, read_maps, stands
 from corelens.probes.owners_memory import Memory
 from corelens.probes.owners_rtti import Bodies, Body
@@ -53,6 +54,7 @@ class Space:
         self._images = self._maps.images()
         self._bodies = Bodies(self.memory, self._maps)
         self._misses: dict[int, int] = {}
+        self._build_ids: dict[Image, str | None] = {}
         self._fresh = True
         self._verified: set[Mapping] = set()
         self.layouts: Layouts = layouts(self.memory, self._images)
@@ -97,6 +99,12 @@ class Space:
             return None
         return next((image for image in self._images if image.path == path), None)
 
+    def build_id(self, image: Image) -> str | None:
+        """Build id of a mapped file; None where it carries none or is not mapped any more."""
+        if image not in self._build_ids:
+            self._build_ids[image] = MappedElf(self.memory, image.header).build_id()
+        return self._build_ids[image]
+
     # what is mapped
 
     def _code(self, address: int) -> Mapping | None:
@@ -122,6 +130,7 @@ class Space:
         self._images = self._maps.images()
         self._bodies = Bodies(self.memory, self._maps)
         self._misses.clear()
+        self._build_ids.clear()
 
     # bodies of C++ threads
 

@@ -16,8 +16,8 @@ from tests.fakeproc import FakeMachine, machine, unified
 
 PID = os.getpid()
 NAMES = [
-    "schedstat", "cpu-clock", "memory-access", "cgroup", "quota", "pressure", "pidfd", "exit-status", "smaps",
-    "perf-events", "open-files", "py-spy", "agent", "other-processes",
+    "schedstat", "cpu-clock", "memory-access", "thread-owners", "cgroup", "quota", "pressure", "pidfd",
+    "exit-status", "smaps", "perf-events", "open-files", "py-spy", "agent", "other-processes",
 ]  # fmt: skip
 
 

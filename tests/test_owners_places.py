@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,7 @@ class Looking:
 
 
 @contextmanager
-def looking(pid: int, robust: RobustList | None = None) -> Iterator[Looking]:
+def looking(pid: int, robust: RobustList | None = None) -> Generator[Looking]:
     """The probe on a process, closed at the end."""
     on = Looking(pid)
     if robust is not None:
@@ -142,7 +142,7 @@ def looking(pid: int, robust: RobustList | None = None) -> Iterator[Looking]:
 
 
 @contextmanager
-def ready(command: list[str], **options: Any) -> Iterator[Program]:
+def ready(command: list[str], **options: Any) -> Generator[Program]:
     """A program that has said ready."""
     with running(command, **options) as program:
         assert program.hear() == "ready"
@@ -332,7 +332,7 @@ def test_without_the_right_to_look_the_reason_is_told_and_nothing_is_guessed(
     recording = read(output)
     known = {row["tid"]: row for row in rows(recording, "threads.owned")}
     assert known.keys() == living
-    assert [row["how"] for tid, row in sorted(known.items())] == ["main", "unknown", "unknown"]
+    assert [row["how"] for _, row in sorted(known.items())] == ["main", "unknown", "unknown"]
     assert all(row["reason"] for tid, row in known.items() if tid != target.pid)
     (gap,) = [line for line in recording.lines("gap") if line["probe"] == "owners"]
     assert gap["reason"] == "forbidden"

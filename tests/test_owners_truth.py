@@ -15,8 +15,8 @@ from corelens.reports.facts import bins, owned, processes, threads
 from corelens.reports.facts.owned import Owned
 from corelens.reports.facts.owners import owners
 from corelens.reports.facts.pace import Pace
-from tests.programs import TALK, rows
-from tests.thread_truth import Creation, Truth, recorded
+from tests.programs import TALK, record, rows
+from tests.thread_truth import Creation, Logger, Truth, compiled, recorded
 
 # Everything in one process: what it must tell apart is what it finds together in real programs.
 EVERY_LIBRARY = (
@@ -81,6 +81,33 @@ say("ready")
 hear()
 """
 )
+# Threads of two libraries that live from 1 ms to 1.2 s, eighty altogether.
+CHURN_LIBRARY = r"""
+#include <pthread.h>
+#include <unistd.h>
+void *nap(void *us) { usleep((long)us); return 0; }
+int begin(pthread_t *thread, long us) { return pthread_create(thread, 0, nap, (void *)us); }
+"""
+CHURN = r"""
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+static void *nap(void *us) { usleep((long)us); return 0; }
+int main(int argc, char **argv) {
+    static const long naps[] = {1000, 3000, 30000, 1200000};
+    int (*begin)(pthread_t *, long) = (int (*)(pthread_t *, long))dlsym(dlopen(argv[1], RTLD_NOW), "begin");
+    pthread_t threads[8];
+    (void)argc;
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 4; i++)
+            if (pthread_create(&threads[i], 0, nap, (void *)naps[i]) || begin(&threads[i + 4], naps[i])) return 1;
+        for (int i = 0; i < (round % 5 < 4 ? 3 : 4); i++)
+            pthread_join(threads[i], 0), pthread_join(threads[i + 4], 0);
+    }
+    return 0;
+}
+"""
 RAY = (
     TALK
     + """
@@ -214,6 +241,38 @@ def test_each_copy_of_libgomp_is_its_own(tmp_path: Path) -> None:
     assert lost_masters(truth) == []
     labels = Counter(named(truth.recording)[creation.tid].owner.label for creation in teams(truth))
     assert labels == {"libgomp (scikit-learn)": 3}
+
+
+def test_threads_that_come_and_go(tmp_path: Path) -> None:
+    """None is given to another library, and those that three rounds saw are told."""
+    library = compiled(tmp_path, CHURN_LIBRARY, "-shared", "-fPIC", "-pthread", name="libchurn.so")
+    program = compiled(tmp_path, CHURN, "-pthread", "-ldl", name="churn")
+    logger = Logger(tmp_path)
+    output = tmp_path / "run.corelens"
+    done, recording = record(output, logger.around([str(program), str(library)]), "--budget", "0")
+    assert done.returncode == 0
+    truth = Truth(recording, logger.creations(), seen_often(recording))
+    # A thread that ended within its creator's pthread_create could not be logged.
+    assert truth.living <= truth.creations.keys()
+    assert len(truth.creations) > 40
+    assert truth.living or slowest_round_ns(recording) > 400_000_000
+    assert wrong(truth) == []
+    assert unread(truth) == []
+
+
+def seen_often(recording: Recording) -> frozenset[int]:
+    """Threads that lived on for three rounds after their first, however late these came."""
+    long_ns = 3 * slowest_round_ns(recording)
+    born = {row["tid"]: row["t_ns"] for row in rows(recording, "threads.born")}
+    first = recording.header["target"]["pid"]
+    died = rows(recording, "threads.died")
+    return frozenset(
+        row["tid"] for row in died if row["tid"] != first and row["t_ns"] - born[row["tid"]] >= long_ns
+    )
+
+
+def slowest_round_ns(recording: Recording) -> int:
+    return max(line["longest_gap_ns"] for line in recording.lines("self"))
 
 
 def test_ray(tmp_path: Path) -> None:

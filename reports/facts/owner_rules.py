@@ -95,20 +95,31 @@ class Helper:
 
     name: str
     label: str
+    body: str = ""
+    """Pattern of `file:function` that it runs; tells it where it has no name."""
 
 
+# The kernel cuts names after 15 bytes, so no name pattern is longer than that.
 HELPERS = (
-    Helper(r"QueueFeederThread", "multiprocessing queue feeder"),
-    Helper(r"ExecutorManagerThread|QueueManagerThread", "process pool manager"),
-    Helper(r"\(_handle_workers\)", "multiprocessing pool: workers"),
-    Helper(r"\(_handle_tasks\)", "multiprocessing pool: tasks"),
-    Helper(r"\(_handle_results\)", "multiprocessing pool: results"),
-    Helper(r"\((_serve|accepter|serve_client)\)", "multiprocessing server"),
-    Helper(r"\(_?pin_memory_loop\)|\(_pin_memory", "DataLoader pinning"),
-    Helper(r"\(_record_heartbeat\)", "Optuna heartbeat"),
-    Helper(r"tqdm|TMonitor", "tqdm monitor"),
-    Helper(r"^ray_", "Ray driver"),
-    Helper(r"HistorySavingThread", "IPython history"),
+    Helper(r"QueueFeederThre", "multiprocessing queue feeder", r"/multiprocessing/queues\.py:.*_feed"),
+    Helper(
+        r"ExecutorManager|QueueManagerThr",
+        "process pool manager",
+        r"/concurrent/futures/process\.py:|/loky/process_executor\.py:",
+    ),
+    Helper(r"\(_handle_workers\)", "multiprocessing pool: workers", r"/pool\.py:.*_handle_workers"),
+    Helper(r"\(_handle_tasks\)", "multiprocessing pool: tasks", r"/pool\.py:.*_handle_tasks"),
+    Helper(r"\(_handle_results\)", "multiprocessing pool: results", r"/pool\.py:.*_handle_results"),
+    Helper(
+        r"\((_serve|accepter|serve_client)\)",
+        "multiprocessing server",
+        r"/multiprocessing/(resource_sharer|managers)\.py:",
+    ),
+    Helper(r"\(_?pin_memory_loop\)", "DataLoader pinning", r"/_utils/pin_memory\.py:"),
+    Helper(r"\(_record_heartbeat\)", "Optuna heartbeat", r"/optuna/storages/_heartbeat\.py:"),
+    Helper(r"tqdm|TMonitor", "tqdm monitor", r"/tqdm/_monitor\.py:"),
+    Helper(r"^ray_", "Ray driver", r"/ray/_private/"),
+    Helper(r"HistorySavingTh", "IPython history", r"/IPython/core/history\.py:"),
 )
 
 
@@ -119,9 +130,12 @@ def owner_of(clue: Clue) -> Owner:
     return Owner(rule.kind, label, None if rule.kind == owned.PYTHON else clue.path, None)
 
 
-def helper_of(name: str) -> str | None:
-    """What a Python thread of this name serves; None where it may be one that works."""
-    return next((helper.label for helper in HELPERS if re.search(helper.name, name)), None)
+def helper_of(name: str | None, body: str | None = None) -> str | None:
+    """What a Python thread of this name or body serves; None where it may be one that works."""
+    for helper in HELPERS:
+        if (name and re.search(helper.name, name)) or (body and re.search(helper.body, body)):
+            return helper.label
+    return None
 
 
 def copy_of(path: str) -> str:
@@ -133,7 +147,10 @@ def copy_of(path: str) -> str:
             return folder.removesuffix(".libs").replace("_", "-")
     if any(part in _CONDA for part in parts):
         return "conda"
-    return "system" if path.startswith(_SYSTEM) else PurePosixPath(path).parent.name or path
+    if path.startswith(_SYSTEM):
+        return "system"
+    folder = PurePosixPath(path).parent.name
+    return "environment" if folder in ("lib", "lib64") else folder or path
 
 
 def library_name(path: str) -> str:

@@ -16,6 +16,7 @@ from corelens.reports.facts import owned
 from corelens.reports.facts.owned import Owned, Owner
 from corelens.reports.facts.owner_rules import Clue, helper_of, owner_of
 from corelens.reports.facts.processes import Life, Lives
+from corelens.reports.facts.thread_bodies import bodies
 from corelens.reports.facts.threads import Thread
 from corelens.vocabulary import Line
 
@@ -43,6 +44,7 @@ def owners(
     readings = _readings(recording, found)
     names = _names(recording, found)
     agents = set(_agents(recording, found))
+    run_by = _bodies(recording, found)
     ended = _ended(recording, found)
     first = {thread.life: thread for thread in everyone if _is_first(thread)}
     result: dict[Thread, Owned] = {}
@@ -52,6 +54,7 @@ def owners(
             reading,
             names.get(thread) or _own_name(thread, first.get(thread.life)),
             thread in names,
+            run_by.get(thread),
             ended.get(thread),
         )
         owner = _AGENT if thread in agents else naming.owner(thread, seen)
@@ -84,6 +87,7 @@ class _Seen:
     reading: _Reading | None
     name: str | None
     named_by_interpreter: bool
+    body: str | None
     ended_ns: int | None
 
 
@@ -124,7 +128,7 @@ class _Naming:
         owner = self._of_reading(thread, seen)
         if owner.kind in (owned.UNKNOWN, owned.SHORT_LIVED) and seen.named_by_interpreter and seen.name:
             owner = owner if seen.name.startswith(_FOREIGN) else _PYTHON
-        return _python(seen.name) if owner.kind == owned.PYTHON else owner
+        return _python(seen.name, seen.body) if owner.kind == owned.PYTHON else owner
 
     def _of_reading(self, thread: Thread, seen: _Seen) -> Owner:
         reading = seen.reading
@@ -162,13 +166,11 @@ def _unknown(reason: str) -> Owner:
     return Owner(owned.UNKNOWN, "unknown", None, reason)
 
 
-def _python(name: str | None) -> Owner:
-    if name is None:
-        return _PYTHON
-    helper = helper_of(name)
+def _python(name: str | None, body: str | None) -> Owner:
+    helper = helper_of(name, body)
     if helper is not None:
         return Owner(owned.PYTHON_HELPER, helper, None, None)
-    return replace(_PYTHON, label=f"Python thread {name}")
+    return _PYTHON if name is None else replace(_PYTHON, label=f"Python thread {name}")
 
 
 def _is_first(thread: Thread) -> bool:
@@ -233,6 +235,16 @@ def _keep(found: dict[Thread, str], threads: _Threads, t_ns: int, named: Iterabl
         thread = threads.at(tid, t_ns)
         if thread is not None:
             found[thread] = name
+
+
+def _bodies(recording: Recording, threads: _Threads) -> dict[Thread, str]:
+    """What each Python thread runs, where its stacks were recorded."""
+    found: dict[Thread, str] = {}
+    for t_ns, tid, body in bodies(recording):
+        thread = threads.at(tid, t_ns)
+        if thread is not None:
+            found.setdefault(thread, body)
+    return found
 
 
 def _agents(recording: Recording, threads: _Threads) -> Iterator[Thread]:
