@@ -75,7 +75,10 @@ def site_folders(pid: int, exe: str, command: bytes, proc: Path = procfs.PROC) -
             return folders
         return [*folders, *_beside(Path(exe), named[1])]
     mapped = _mapped(pid, proc)
-    return mapped or _beside(Path(exe), named[1])
+    if mapped or invoked is None:
+        # One that wrote a title over its command may live in an environment that has mapped nothing yet.
+        return mapped
+    return _beside(Path(exe), named[1])
 
 
 def versions(folders: tuple[Path, ...]) -> dict[str, str]:

@@ -29,7 +29,8 @@ _REASONS: dict[int, Reason] = {
     errno.EOPNOTSUPP: "unsupported",
 }
 
-_LARGEST_READ = 1 << 21
+_LARGEST_READ = 1 << 24
+_READ_BYTES = 1 << 16
 
 
 class Unreadable(Exception):
@@ -62,12 +63,12 @@ def read_bytes(path: str) -> bytes:
 
 
 def _read_all(descriptor: int) -> bytes:
-    data = os.read(descriptor, 4096)
-    if len(data) < 4096:
-        return data
-    parts = [data]
-    while len(parts) * 4096 < _LARGEST_READ and (data := os.read(descriptor, 1 << 16)):
+    # A listing such as maps comes in pieces of whole lines: a short piece does not mean that it is the last.
+    parts: list[bytes] = []
+    size = 0
+    while size < _LARGEST_READ and (data := os.read(descriptor, _READ_BYTES)):
         parts.append(data)
+        size += len(data)
     return b"".join(parts)
 
 

@@ -50,8 +50,10 @@ def equations(ledger: ThreadLedger) -> Iterator[str]:
 def notes(ledger: ThreadLedger) -> list[str]:
     """What differs, what is unknown and why, what the prediction rests on, and peaks at other times."""
     told: list[str] = []
-    for alike in _merged(ledger.processes):
+    merged = _merged(ledger.processes)
+    for alike in merged:
         told += _process_notes(alike)
+    told += _unpredicted(merged)
     told += _own_peaks(ledger.own_peaks)
     left_out = len(told) - MOST_NOTES
     more = [f"{left_out} more notes are in the JSON report"] if left_out > 0 else []
@@ -117,11 +119,18 @@ def _process_notes(alike: Alike) -> Iterator[str]:
     for line in first.lines:
         if line.owner in ("unknown", "short-lived") and line.reason:
             yield f"{name}: {line.threads} {line.label}: {line.reason}"
-    if first.reason is not None and first.threads > 1:
-        yield f"{name}: nothing is predicted: {first.reason}"
-    elif first.predicted is not None and first.threads > 1:
+    if first.predicted is not None and first.threads > 1:
         verdict = "as seen" if not first.difference else f"{_signed(first.difference)} seen"
         yield f"{name}: {first.predicted} predicted ({verdict}) from {_inputs(first)}"
+
+
+def _unpredicted(merged: list[Alike]) -> Iterator[str]:
+    """Processes without a prediction, those with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for alike in merged:
+        if alike[0].reason is not None and alike[0].threads > 1:
+            names.setdefault(alike[0].reason, []).append(_process(alike))
+    yield from (f"{', '.join(of)}: nothing is predicted: {reason}" for reason, of in names.items())
 
 
 def _inputs(process: ProcessLedger) -> str:

@@ -77,14 +77,17 @@ def owners(report: Report) -> Figure | None:
 
 
 def _largest_owners(series: Sequence[OwnerSeries]) -> list[tuple[str, Sequence[float | None]]]:
-    """The kinds of owners with most threads, the rest together, threads taken back left out."""
+    """The kinds of owners with most threads in their usual order, the rest together, none below zero."""
     ordered = sorted(series, key=lambda each: -max((count or 0 for count in each.threads), default=0))
-    shown, rest = ordered[: len(_OWNERS) - 1], ordered[len(_OWNERS) - 1 :]
+    shown = {each.owner for each in ordered[: len(_OWNERS) - 1]}
     drawn: list[tuple[str, Sequence[float | None]]] = [
-        (each.owner, [None if count is None else max(count, 0) for count in each.threads]) for each in shown
+        (each.owner, [None if count is None else max(count, 0) for count in each.threads])
+        for each in series
+        if each.owner in shown
     ]
+    rest = [each.threads for each in series if each.owner not in shown]
     if rest:
-        columns = zip(*(each.threads for each in rest), strict=True)
+        columns = zip(*rest, strict=True)
         sums = [None if None in column else sum(max(count or 0, 0) for count in column) for column in columns]
         drawn.append(("others", sums))
     return drawn

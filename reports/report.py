@@ -343,6 +343,15 @@ class OwnerSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSeries:
+    """The threads of one process by owner over time."""
+
+    pid: int
+    role: str
+    over_time: tuple[OwnerSeries, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ThreadLedger:
     """Every thread with its owner: at the tree's peak, at each process's own, and over time.
 
@@ -358,6 +367,8 @@ class ThreadLedger:
     """Each process that had more threads at another moment, at that moment."""
     over_time: tuple[OwnerSeries, ...]
     """In each bin at its moment of most threads; together they are `timeline.threads`."""
+    by_process: tuple[ProcessSeries, ...]
+    """The same for the 16 processes that had most threads, the largest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 from corelens.recording import Recording
 from corelens.reports.facts import ledger, owned
@@ -53,11 +54,11 @@ def search(
     return made
 
 
-def running(owners: Owners, pid: int = 100, t_ns: int = SECOND, **more: object) -> list[Line]:
+def running(owners: Owners, pid: int = 100, t_ns: int = SECOND, **more: Any) -> list[Line]:
     """Lines of one process that has these threads from `t_ns` on."""
     tids = [pid, *owners]
     return [
-        born(0, pid, **more),  # type: ignore[arg-type]
+        born(0, pid, **more),
         listed(0, [pid], pid),
         counted(0, (pid, 1)),
         listed(t_ns, tids[1:], pid),
@@ -91,6 +92,6 @@ def accounted(made: Recording, owners: Owners) -> ThreadLedger:
     )  # fmt: skip
 
 
-def of_search(owners: Owners, *lines: Line, head: Line | None = None, **more: object) -> ThreadLedger:
+def of_search(owners: Owners, *lines: Line, head: Line | None = None, **more: Any) -> ThreadLedger:
     """The ledger of one process with these threads, and of what else is recorded."""
     return accounted(recording([*running(owners, **more), *lines], head), owners)

@@ -96,7 +96,7 @@ def ran(t_ns: int, rows: Iterable[tuple[int, int, int]]) -> Line:
 
 def agent(t_ns: int, pid: int = 100, **said: Any) -> Line:
     """Make what an agent found."""
-    found = {
+    found: Line = {
         "moment": "interval", "libraries": None, "torch_threads": None, "torch_interop_threads": None,
         "cpu_count": 128, "variables": {}, "versions": {}, "python": "3.11.7", "python_threads": {},
         "agent_tid": None,

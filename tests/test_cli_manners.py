@@ -13,7 +13,7 @@ from corelens.errors import ExitCode
 from corelens.recording import RecordingWriter, read
 from corelens.vocabulary import FORMAT_VERSION
 
-COMMANDS = ("record", "report", "compare", "replay", "doctor")
+COMMANDS = ("record", "report", "compare", "replay", "explain-threads", "doctor")
 NOBODY = str(2**22 + 1)
 """Above the kernel's largest pid."""
 

@@ -32,7 +32,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_prose_names_only_commands_that_exist(path: Path) -> None:
     text = path.read_text()
     code = "\n".join([*re.findall(r"```.*?```", text, re.DOTALL), *re.findall(r"`[^`\n]+`", text)])
-    named = set(re.findall(r"^`?corelens ([a-z]+)", code, re.MULTILINE))
+    named = set(re.findall(r"^`?corelens ([a-z-]+)", code, re.MULTILINE))
     assert named <= {*(command.name for command in COMMANDS), *ANNOUNCED}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given as given_by
@@ -211,12 +212,13 @@ def test_json_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
-        (["0", "--cores", "64", "--workers", "5"], "a count of 0 is too small"),
+        (["0", "--cores", "64", "--workers", "5"], "THREADS 0 is too small"),
         (["387", "--cores", "0", "--workers", "5"], "--cores 0 is too small"),
         (["387", "--cores", "64", "--workers", "-1"], "--workers -1 is too small"),
         (["387", "--cores", "64", "--workers", "5", "--libraries", "jax"], "does not know 'jax'"),
         (["387", "--cores", "64", "--workers", "5", "--backend", "dask"], "does not know 'dask'"),
-        (["387", "--workers", "5"], "--cores"),
+        (["387", "--workers", "5"], "got no --cores"),
+        (["--cores", "64", "--workers", "5"], "got no THREADS"),
         (["many", "--cores", "64", "--workers", "5"], "invalid int value: 'many'"),
     ],
 )
@@ -230,3 +232,13 @@ def test_trouble_is_one_line(argv: list[str], told: str, capsys: pytest.CaptureF
     assert printed.out == ""
     assert len(printed.err.strip().splitlines()) == 1
     assert told in printed.err
+
+
+def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "threads.md").read_text()
+    example = page.partition("$ corelens explain-threads 387 --cores 64 --workers 5\n")[2].partition("\n…\n")[
+        0
+    ]
+    main(["explain-threads", "387", "--cores", "64", "--workers", "5"])
+    assert example
+    assert capsys.readouterr().out.startswith(example)

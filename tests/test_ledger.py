@@ -87,7 +87,7 @@ def test_the_term_that_differs_is_named() -> None:
     main_team = dict.fromkeys(range(1000, 1031), (GOMP, 100))
     (process,) = of_search({**owners, **main_team}, head=header(labels=OPTUNA)).processes
     assert process.differences == (
-        "libgomp (torch): 346 seen, 378 predicted (32 fewer): 5 teams of 63 + 1 teams of 31,"
+        "libgomp (torch): 346 seen, 378 predicted (32 fewer): 5 teams of 63 and 1 team of 31,"
         " where 6 of 63 were predicted",
     )
     assert line(process, "libgomp (torch)").teams[1] == LedgerTeams(1, 31, "main thread")
@@ -303,6 +303,19 @@ def test_owners_add_up_to_the_kernels_count_at_every_moment(tree: tuple[list[Lin
         for each in process.lines:
             assert each.difference is None or each.difference == each.threads - (each.predicted or 0)
             assert sum((team.teams or 1) * team.threads_each for team in each.teams) in (0, each.threads)
+
+
+def test_every_process_has_its_owners_over_time() -> None:
+    big, small = search(), search(pid=5000, workers=0, team=0, blas=9, more=())
+    lines = [*running(big), *running(small, 5000, 2 * SECOND, ppid=100, role="loky-worker")]
+    ledger = accounted(recording([*lines, died(5 * SECOND, 5000)]), {**big, **small})
+    first, second = ledger.by_process
+    assert (first.pid, second.pid, second.role) == (100, 5000, "loky-worker")
+    blas = {each.owner: each.threads for each in second.over_time}[owned.OPENBLAS]
+    assert (blas[7], blas[15], blas[30]) == (0, 9, 0)
+    for place in range(len(blas)):
+        parts = [each.threads[place] or 0 for process in ledger.by_process for each in process.over_time]
+        assert sum(parts) == sum(each.threads[place] or 0 for each in ledger.over_time)
 
 
 def test_alike_processes_differ_in_their_pids_alone() -> None:

@@ -187,6 +187,11 @@ def test_a_process_that_wrote_over_its_command_is_known_by_its_modules(fake: Fak
     assert folders == [Path("/opt/e/lib/python3.11/site-packages")]
 
 
+def test_without_modules_such_a_process_is_not_guessed(fake: FakeMachine) -> None:
+    fake.write(f"{PID}/maps", "7f00-7f01 r-xp 00000000 08:01 1 /usr/lib/libc.so.6\n")
+    assert packages.site_folders(PID, "/usr/bin/python3.11", b"ray::task\0", fake.proc) == []
+
+
 def test_a_program_that_is_not_python_has_no_packages(fake: FakeMachine) -> None:
     python_process(fake, b"sleep\09\0", exe="/usr/bin/sleep")
     assert look(PackagesProbe(fake.proc)) == []

@@ -138,3 +138,11 @@ def test_files_longer_than_a_page(tmp_path: Path) -> None:
 )
 def test_reasons(number: int, word: str) -> None:
     assert procfs.reason_of(OSError(number, "")) == word
+
+
+def test_a_listing_that_comes_in_pieces_is_read_whole() -> None:
+    # The kernel hands out whole lines of maps, so that no piece is as long as was asked for.
+    assert (
+        procfs.read_bytes("/proc/self/maps").splitlines()[-1].endswith((b"[vsyscall]", b"[stack]", b"[vdso]"))
+    )
+    assert len(procfs.read_bytes("/proc/self/maps")) > 4096

@@ -23,12 +23,13 @@ def add_parser(subparsers: Any) -> None:
         " a few threads unexplained, and what would tell them apart. No recording is needed; with the program"
         " still running, `corelens record -p PID` says what is true.",
     )
+    # Said to be missing by ourselves, after argparse has refused what is misspelt.
     parser.add_argument(
-        "threads", type=int, metavar="THREADS", help="the count that was seen, of one process"
+        "threads", type=int, nargs="?", metavar="THREADS", help="the count that was seen, of one process"
     )
-    parser.add_argument("--cores", type=int, required=True, metavar="N", help="cores of the machine")
+    parser.add_argument("--cores", type=int, metavar="N", help="cores of the machine; needed")
     parser.add_argument(
-        "--workers", type=int, required=True, metavar="N", help="workers that were asked for, as in n_jobs=N"
+        "--workers", type=int, metavar="N", help="workers that were asked for, as in n_jobs=N; needed"
     )
     parser.add_argument(
         "--libraries",
@@ -49,8 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Explain and print; raises UsageError for what the model does not know."""
     from corelens.reports.facts.decompositions import explain
 
+    count = _at_least_one("THREADS", args.threads)
     given = _given(args)
-    found = explain(_at_least_one("a count of", args.threads), given)
+    found = explain(count, given)
     if args.json:
         import json
 
@@ -115,9 +117,13 @@ def _known(flag: str, name: str, names: Iterable[str]) -> None:
         raise UsageError(f"{flag}: the thread model does not know {name!r}", f"choose of {', '.join(names)}")
 
 
-def _at_least_one(name: str, number: int) -> int:
+def _at_least_one(name: str, number: int | None) -> int:
     from corelens.errors import UsageError
 
+    if number is None:
+        raise UsageError(
+            f"explain-threads got no {name}", "for example: explain-threads 387 --cores 64 --workers 5"
+        )
     if number < 1:
         raise UsageError(f"{name} {number} is too small", "give 1 or more")
     return number
@@ -175,7 +181,7 @@ def _threads(count: int) -> str:
 
 def _checks(found: Explanation) -> Iterator[str]:
     from corelens.reports.facts.decompositions import checks
-    from corelens.reports.facts.thread_guesses import RECORD
+    from corelens.reports.facts.thread_assumptions import RECORD
 
     shown = (*found.exact, *found.near, *found.nearest)
     before = sorted({each.before_work for each in shown})

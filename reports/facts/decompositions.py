@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from corelens.reports.facts.thread_guesses import Assumption, Choice, Given, Guess, dimensions, first
+from corelens.reports.facts.thread_assumptions import Choice, dimensions
+from corelens.reports.facts.thread_guesses import Assumption, Given, Guess, first
 from corelens.reports.facts.thread_model import Prediction
 
 # With four, nearly every number can be hit, and a hit says nothing.

@@ -15,8 +15,9 @@ from corelens.reports.facts import ledger_check, owned
 from corelens.reports.facts.activity import Activity, activity
 from corelens.reports.facts.bins import Grid, Levels, value_at, when_largest
 from corelens.reports.facts.ledger_check import Observed
-from corelens.reports.facts.ledger_inputs import Inference, Program, program, workers
-from corelens.reports.facts.ledger_lines import KINDS, Group, groups, owner_of
+from corelens.reports.facts.ledger_inputs import Inference
+from corelens.reports.facts.ledger_lines import Group, groups, owner_of, reading_order
+from corelens.reports.facts.ledger_program import Program, program, workers
 from corelens.reports.facts.owned import Owned
 from corelens.reports.facts.population import Population, agent_threads
 from corelens.reports.facts.presence import Present, present
@@ -24,8 +25,10 @@ from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.thread_model import predict
 from corelens.reports.facts.threads import Thread
 from corelens.reports.facts.tree import label
-from corelens.reports.report import OwnerSeries, ProcessLedger, ThreadLedger, Trial
+from corelens.reports.report import OwnerSeries, ProcessLedger, ProcessSeries, ThreadLedger, Trial
 
+# A row of numbers per owner and process: enough for a pool of workers, and no burden in the JSON of a large tree.
+MOST_SERIES = 16
 _NS_PER_S = 1_000_000_000
 _UNMODELLED = {
     "raylet": "Ray decides how many threads its raylet has",
@@ -60,13 +63,17 @@ def ledger(
         [(life, rolls[life][t_ns]) for life, t_ns in (*at_peak, *alone)],
     )
     there = tuple(made[: len(at_peak)])
+    series = _Series([t_ns for t_ns, _ in bins], owned_by, counted)
     return ThreadLedger(
         at_s=people.peak_ns / _NS_PER_S,
         threads=people.peak,
         equation=_tree_equation(people.peak, there),
         processes=there,
         own_peaks=tuple(made[len(at_peak) :]),
-        over_time=_over_time(rolls, [t_ns for t_ns, _ in bins], owned_by, counted),
+        over_time=series.of(rolls.values()),
+        by_process=tuple(
+            ProcessSeries(life.pid, life.role, series.of([rolls[life]])) for life in _largest(people)
+        ),
     )
 
 
@@ -95,8 +102,8 @@ def _rolls(
             by_life.setdefault(thread.life, []).append(thread)
     rolls: Rolls = {}
     for life, levels in people.levels.items():
-        times = sorted({*moments, *([own[life]] if life in own else [])})
-        counts = [(t_ns, count) for t_ns in times if (count := _count_at(levels, t_ns))]
+        times: set[int] = {*moments, own.get(life, moments[0])}
+        counts = [(t_ns, count) for t_ns in sorted(times) if (count := _count_at(levels, t_ns))]
         called = present(recording, by_life.get(life, ()), counts)
         rolls[life] = {each.t_ns: each for each in called}
     return rolls
@@ -164,37 +171,39 @@ def _tree_equation(total: int, processes: Sequence[ProcessLedger]) -> str:
     return f"{total} = {' + '.join(parts)}"
 
 
-def _over_time(
-    rolls: Rolls, moments: list[int], owned_by: Mapping[Thread, Owned], counted: Sequence[int | None]
-) -> tuple[OwnerSeries, ...]:
-    """Threads by kind of owner in each bin."""
-    kind = _Kinds(owned_by)
-    bins = [Counter[str]() for _ in moments]
-    for by_moment in rolls.values():
-        for place, t_ns in enumerate(moments):
-            if t_ns in by_moment:
-                bins[place].update(kind.of(by_moment[t_ns]))
-    seen = [kind for kind in KINDS if any(each[kind] for each in bins)]
-    blind = {place for place, value in enumerate(counted) if value is None}
-    return tuple(
-        OwnerSeries(kind, tuple(None if place in blind else each[kind] for place, each in enumerate(bins)))
-        for kind in seen
-    )
+def _largest(people: Population) -> list[Life]:
+    return sorted(people.levels, key=lambda life: -people.by_life[life])[:MOST_SERIES]
 
 
-class _Kinds:
-    """Counts of kinds at a moment; the same threads are counted once."""
+class _Series:
+    """Threads by kind of owner in each bin; the same threads are counted once."""
 
-    def __init__(self, owned_by: Mapping[Thread, Owned]) -> None:
+    def __init__(
+        self, moments: list[int], owned_by: Mapping[Thread, Owned], counted: Sequence[int | None]
+    ) -> None:
+        self._moments = moments
         self._owned_by = owned_by
-        self._last: tuple[Thread, ...] | None = None
-        self._counts: Counter[str] = Counter()
+        self._blind = {place for place, value in enumerate(counted) if value is None}
+        self._counts: dict[tuple[Thread, ...], Counter[str]] = {}
 
-    def of(self, there: Present) -> Counter[str]:
-        """Threads by kind, those that were not listed as short-lived."""
-        if there.threads is not self._last:
-            self._last = there.threads
-            self._counts = Counter(owner_of(thread, self._owned_by).kind for thread in there.threads)
-        counts = self._counts.copy()
+    def of(self, rolls: Iterable[dict[int, Present]]) -> tuple[OwnerSeries, ...]:
+        """The series of some processes together."""
+        bins = [Counter[str]() for _ in self._moments]
+        for by_moment in rolls:
+            for place, t_ns in enumerate(self._moments):
+                if t_ns in by_moment:
+                    bins[place].update(self._kinds(by_moment[t_ns]))
+        seen = sorted({kind for each in bins for kind in each if each[kind]}, key=reading_order)
+        return tuple(OwnerSeries(kind, self._blinded([each[kind] for each in bins])) for kind in seen)
+
+    def _kinds(self, there: Present) -> Counter[str]:
+        counts = self._counts.get(there.threads)
+        if counts is None:
+            counts = Counter(owner_of(thread, self._owned_by).kind for thread in there.threads)
+            self._counts[there.threads] = counts
+        counts = counts.copy()
         counts[owned.SHORT_LIVED] += there.unlisted
         return counts
+
+    def _blinded(self, counts: list[int]) -> tuple[int | None, ...]:
+        return tuple(None if place in self._blind else count for place, count in enumerate(counts))

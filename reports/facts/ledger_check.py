@@ -74,7 +74,7 @@ def _group_key(group: Group, workers: Workers) -> Key:
     if kind in _BY_LABEL:
         return kind, group.label
     if kind == owned.PYTHON:
-        if not workers.threads:
+        if not workers.told:
             return kind, _EACH
         return kind, "" if group.threads[0] in workers.threads else group.label
     return kind, ""
@@ -173,10 +173,14 @@ def _difference(line: LedgerLine, terms: dict[Key, Term]) -> str | None:
 
 
 def _team_difference(line: LedgerLine, term: Term) -> str:
-    seen = " + ".join(
-        f"{each.teams or 'an unknown number of'} teams of {each.threads_each}" for each in line.teams
-    )
+    seen = " and ".join(map(_some_teams, line.teams))
     return f"{seen}, where {term.groups} of {term.each} were predicted"
+
+
+def _some_teams(each: LedgerTeams) -> str:
+    if each.teams is None:
+        return f"{_threads(each.threads_each)} whose opener was not found"
+    return f"{each.teams} {'team' if each.teams == 1 else 'teams'} of {each.threads_each}"
 
 
 def _threads(count: int) -> str:

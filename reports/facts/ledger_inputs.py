@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from corelens.recording import Recording
-from corelens.reports.facts import owned, source
-from corelens.reports.facts.ledger_lines import Group, Workers, owner_of
-from corelens.reports.facts.owned import Owned
+from corelens.reports.facts import owned
+from corelens.reports.facts.ledger_lines import Group, Workers
+from corelens.reports.facts.ledger_program import Program
 from corelens.reports.facts.pool_sizes import (
     Machine,
     Size,
@@ -16,12 +15,13 @@ from corelens.reports.facts.pool_sizes import (
     scikit_learn_threads,
     torch_threads,
 )
-from corelens.reports.facts.processes import Life, Lives
+from corelens.reports.facts.processes import Life
 from corelens.reports.facts.thread_model import (
     HEARTBEAT,
     HELPERS_BY_NAME,
     OPENBLAS_BUILD_MAXIMUM,
     RAY_DRIVER,
+    WORKERS_ARE_PROCESSES,
     WORKERS_ARE_THREADS,
     Blas,
     Helper,
@@ -30,78 +30,8 @@ from corelens.reports.facts.thread_model import (
     helpers_of,
     rdb_heartbeats,
 )
-from corelens.reports.facts.threads import Thread
-from corelens.reports.report import LedgerInput, Trial
+from corelens.reports.report import LedgerInput
 from corelens.vocabulary import Line
-
-_WORDS = {"optuna-threads": "Optuna worker", "joblib-threads": "joblib worker"}
-_NS_PER_S = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What a recording says of the whole program: the machine, the labels, the agents, the trials."""
-
-    root: Life
-    machine: str
-    logical: int | None
-    physical: int | None
-    labels: dict[str, str]
-    optuna: str | None
-    pools: dict[Life, list[Line]]
-    """Lines of the agent in each process, in the order of time."""
-    trial_tids: dict[Life, set[int]]
-    """Threads that ran a marked trial."""
-    forkers: dict[Life, int]
-    """Processes that forked a worker without exec, and when first."""
-
-
-def program(recording: Recording, lives: Lives, trials: Iterable[Trial]) -> Program:
-    """Gather it once for all processes."""
-    host = recording.header["host"]
-    pools: dict[Life, list[Line]] = {}
-    for line in sorted(recording.lines("pools"), key=lambda line: line["t_ns"]):
-        life = lives.at(line["pid"], line["t_ns"])
-        if life is not None:
-            pools.setdefault(life, []).append(line)
-    ran: dict[Life, set[int]] = {}
-    for trial in trials:
-        life = lives.at(trial.pid, int(trial.begin_s * _NS_PER_S))
-        if life is not None:
-            ran.setdefault(life, set()).add(trial.tid)
-    return Program(
-        root=lives.root,
-        machine=host.get("machine") or "x86_64",
-        logical=host.get("logical_cores"),
-        physical=host.get("physical_cores"),
-        labels=source.source(recording, lives.root).labels,
-        optuna=source.packages(recording).get("optuna"),
-        pools=pools,
-        trial_tids=ran,
-        forkers=_forkers(lives),
-    )
-
-
-def _forkers(lives: Lives) -> dict[Life, int]:
-    found: dict[Life, int] = {}
-    for life in lives.all:
-        parent = lives.parent(life)
-        if parent is not None and life.role.endswith("-fork"):
-            found.setdefault(parent, life.born_ns)
-    return found
-
-
-def workers(
-    known: Program, life: Life, threads: Iterable[Thread], owned_by: Mapping[Thread, Owned]
-) -> Workers:
-    """The Python threads that ran marked trials; without marks, all of a process whose workers are threads."""
-    backend = known.labels.get("backend", "")
-    python = [thread for thread in threads if owner_of(thread, owned_by).kind == owned.PYTHON]
-    ran = known.trial_tids.get(life, set())
-    working = [thread for thread in python if thread.tid in ran]
-    if not working and life is known.root and backend in WORKERS_ARE_THREADS:
-        working = python
-    return Workers(frozenset(working), _WORDS.get(backend, "Python worker"))
 
 
 @dataclass(slots=True)
@@ -136,7 +66,9 @@ class Inference:
     # one input each
 
     def _worker_count(self) -> Size:
-        told = self.known.labels.get("workers", "")
+        told, backend = self.known.labels.get("workers", ""), self.known.labels.get("backend", "")
+        if self.life is self.known.root and backend in WORKERS_ARE_PROCESSES:
+            return Size(0, f"the label backend={backend}, whose workers are processes")
         if self._of_the_replay() and told.isdecimal():
             # With one worker, Optuna and joblib run the work in the main thread.
             return Size(int(told) if int(told) > 1 else 0, f"the label workers={told}")
@@ -284,7 +216,8 @@ class Inference:
         """The largest size that the agent saw of a library: a pool that was lowered keeps its threads."""
         sizes: list[int] = []
         for line in self.known.pools.get(self.life, []):
-            for library in line["libraries"] or []:
+            libraries: list[Line] = line["libraries"] or []
+            for library in libraries:
                 size = library.get("num_threads")
                 if isinstance(size, int) and library.get("filepath") == group.owner.library:
                     sizes.append(size)

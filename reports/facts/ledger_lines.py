@@ -36,6 +36,10 @@ class Workers:
 
     threads: frozenset[Thread] = frozenset()
     word: str = "Python worker"
+    told: bool = False
+    """The recording says who they are, so that other Python threads are none."""
+    with_processes: bool = False
+    """The process started worker processes too, whose tasks it feeds from a queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +77,29 @@ def owner_of(thread: Thread, owned_by: Mapping[Thread, Owned]) -> Owner:
 def groups(threads: Iterable[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> list[Group]:
     """Put threads together by owner, in reading order."""
     owners = {thread: owner_of(thread, owned_by) for thread in threads}
-    labels = frozenset(owner.label for owner in owners.values())
+    managed = workers.with_processes or any(owner.label == _MANAGER for owner in owners.values())
     gathered: dict[tuple[str, str, str | None], list[Thread]] = {}
     for thread, owner in owners.items():
-        pattern = f"{workers.word}s" if thread in workers.threads else _pattern(owner, labels)
+        pattern = f"{workers.word}s" if thread in workers.threads else _pattern(owner, managed)
         gathered.setdefault((owner.kind, pattern, owner.reason), []).append(thread)
     made = [_group(pattern, of, owned_by, workers) for (_, pattern, _), of in gathered.items()]
-    return sorted(made, key=lambda group: (_ORDER.get(group.owner.kind, len(KINDS)), group.label))
+    return sorted(made, key=lambda group: (reading_order(group.owner.kind), group.label))
 
 
-def _pattern(owner: Owner, labels: frozenset[str]) -> str:
+def reading_order(kind: str) -> tuple[int, str]:
+    """Where a kind of owner stands in a ledger."""
+    return _ORDER.get(kind, len(KINDS)), kind
+
+
+def _pattern(owner: Owner, managed: bool) -> str:
     """What threads of one line have in common; the parts of one helper are one line."""
     if owner.kind == owned.PYTHON:
         return _DIGITS.sub("*", owner.label)
     if owner.kind == owned.PYTHON_HELPER:
         if owner.label.startswith(_PARTS_OF_A_POOL):
             return POOL_THREADS.name
-        # A queue of the program's own has a feeder too, and no manager.
-        if owner.label in (_MANAGER, _FEEDER) and _MANAGER in labels:
+        # A queue of the program's own has a feeder too, and neither manager nor worker processes.
+        if owner.label in (_MANAGER, _FEEDER) and managed:
             return EXECUTOR_THREADS.name
     return owner.label
 

@@ -10,6 +10,8 @@ from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.threads import Thread
 
 Level = tuple[int, int]
+# What the agent calls its thread.
+_AGENT_COMM = "corelens-agent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class _Sweep:
 
 def population(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> Population:
     """Go through all births, counts and deaths in the order of time."""
-    events = sorted(_events(recording, lives, agents(recording, lives, threads)), key=lambda event: event[0])
+    events = sorted(_events(recording, lives, _Agents(recording, lives, threads)), key=lambda event: event[0])
     sweep = _Sweep({}, [], [], {}, {}, {})
     touched: set[str] = set()
     for index, (t_ns, life, count) in enumerate(events):
@@ -99,25 +101,47 @@ def population(recording: Recording, lives: Lives, threads: Iterable[Thread]) ->
     )
 
 
-def agents(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> dict[Life, int]:
-    """Since when each process has a thread of the in-process agent."""
-    born = {(thread.life, thread.tid): thread.born_ns for thread in threads}
-    since: dict[Life, int] = {}
-    for line in recording.lines("pools"):
-        life = lives.at(line["pid"], line["t_ns"])
-        if life is not None and line["agent_tid"] is not None:
-            seen_ns: int = line["t_ns"]
-            since.setdefault(life, born.get((life, line["agent_tid"]), seen_ns))
-    return since
-
-
 def agent_threads(recording: Recording, lives: Lives, threads: Iterable[Thread]) -> frozenset[Thread]:
-    """The agents' own threads, which no count includes."""
+    """The agents' own threads, which no count includes.
+
+    An agent ends its thread before a fork and starts another after it, and asks torch in one of its own.
+    """
     said = {(lives.at(line["pid"], line["t_ns"]), line["agent_tid"]) for line in recording.lines("pools")}
-    return frozenset(thread for thread in threads if (thread.life, thread.tid) in said and thread.life)
+    seen_in = {life for life, _ in said}
+    return frozenset(
+        thread
+        for thread in threads
+        if thread.life is not None
+        and thread.life in seen_in
+        and ((thread.life, thread.tid) in said or thread.comm == _AGENT_COMM)
+    )
 
 
-def _events(recording: Recording, lives: Lives, agents: dict[Life, int]) -> Iterator[tuple[int, Life, int]]:
+class _Agents:
+    """How many threads of a process are the agent's."""
+
+    def __init__(self, recording: Recording, lives: Lives, threads: Iterable[Thread]) -> None:
+        self._threads: dict[Life, list[Thread]] = {}
+        self._unlisted: dict[Life, int] = {}
+        for thread in agent_threads(recording, lives, threads):
+            if thread.life is not None:
+                self._threads.setdefault(thread.life, []).append(thread)
+        for line in recording.lines("pools"):
+            life = lives.at(line["pid"], line["t_ns"])
+            if life is not None and life not in self._threads and line["agent_tid"] is not None:
+                self._unlisted.setdefault(life, line["t_ns"])
+
+    def at(self, life: Life, t_ns: int) -> int:
+        """Their number at a moment; one that was never listed is there from its first report on."""
+        listed = self._threads.get(life)
+        if listed is None:
+            return int(self._unlisted.get(life, t_ns + 1) <= t_ns)
+        return sum(
+            thread.born_ns <= t_ns and (thread.died_ns is None or thread.died_ns > t_ns) for thread in listed
+        )
+
+
+def _events(recording: Recording, lives: Lives, agents: _Agents) -> Iterator[tuple[int, Life, int]]:
     # Events of one moment keep this order: a process that is born, counted and gone in one round ends at 0.
     for life in lives.all:
         yield life.born_ns, life, 1
@@ -128,7 +152,7 @@ def _events(recording: Recording, lives: Lives, agents: dict[Life, int]) -> Iter
             owner = lives.at(pid, t_ns)
             if owner is None or owner.ended_by(t_ns):
                 continue
-            own = count - 1 if count > 1 and agents.get(owner, t_ns + 1) <= t_ns else count
+            own = max(1, count - agents.at(owner, t_ns))
             if last.get(owner) != own:
                 last[owner] = own
                 yield t_ns, owner, own

@@ -73,7 +73,7 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
             peak=people.peak,
             peak_s=people.peak_ns / _NS_PER_S,
             mean=bins.time_mean([(0, 0), *people.threads], 0, wall_ns) or 0.0,
-            born=len(thread.all) - len(population.agents(recording, lives, thread.all)),
+            born=len(thread.all) - len(population.agent_threads(recording, lives, thread.all)),
         ),
         processes_peak=people.processes_peak,
         processes_total=len(lives.all),

@@ -84,7 +84,9 @@ BACKEND_HELPERS: dict[str, tuple[Helper, ...]] = {
 """Ways to run work to the helpers they keep in the process that started it."""
 
 WORKERS_ARE_THREADS = frozenset({"optuna-threads", "thread-executor", "joblib-threads", "thread-pool"})
-"""Those whose workers are threads of that process; of the others, workers are processes, or there are none."""
+"""Those whose workers are threads of that process."""
+
+WORKERS_ARE_PROCESSES = frozenset({"process-pool", "process-executor", "joblib-loky", "ray"})
 
 # ThreadPoolExecutor since 2.6.0; before that joblib with prefer="threads", and multiprocessing.pool before 1.0.
 _OPTUNA_WITHOUT_HELPERS = (2, 6)
