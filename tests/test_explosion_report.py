@@ -73,7 +73,7 @@ def of_run(run: PlannedRun, seen: Mapping[str, Sequence[Threads]], **more: Any) 
     """The report of one run that went through, with these threads."""
     pids = iter(range(100, 200))
     made = tuple(process(next(pids), role, of) for role, all_of in seen.items() for of in all_of)
-    ledger = ThreadLedger(1.0, sum(one.threads for one in made), "…", made, (), ())
+    ledger = ThreadLedger(1.0, sum(one.threads for one in made), "…", made, (), (), ())
     labels = {**run.labels, "limit_threads": run.settings.limit_threads}
     base = report(
         run.settings.backend, workers=run.settings.workers, labels=labels, path=f"out/{run.stem}.corelens",
