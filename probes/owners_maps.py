@@ -70,9 +70,9 @@ class Maps:
         return list(dict.fromkeys(mapping.image for mapping in self._mappings))
 
 
-def read_maps(proc: Path, pid: int) -> Maps:
-    """Read and parse; raises procfs.Unreadable."""
-    path = f"{proc}/{pid}/maps"
+def read_maps(folder: str) -> Maps:
+    """Read and parse, by the folder of a process in /proc; raises procfs.Unreadable."""
+    path = f"{folder}/maps"
     try:
         # Not through procfs.read_bytes, whose bound is for small files: 2,600 threads fill half a megabyte.
         return Maps(Path(path).read_bytes())
@@ -80,10 +80,10 @@ def read_maps(proc: Path, pid: int) -> Maps:
         raise procfs.Unreadable(path, procfs.reason_of(error), error.strerror or "") from error
 
 
-def stands(proc: Path, pid: int, mapping: Mapping) -> bool:
+def stands(folder: str, mapping: Mapping) -> bool:
     """Whether a mapping is as it was read; False also where the kernel does not tell."""
     try:
-        target = procfs.read_link(f"{proc}/{pid}/map_files/{mapping.link}")
+        target = procfs.read_link(f"{folder}/map_files/{mapping.link}")
     except procfs.Unreadable:
         return False
     image = mapping.image

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 
 from corelens.probes import procfs
 
@@ -20,10 +19,10 @@ HIGHEST_ADDRESS = 1 << 56
 
 
 class Memory:
-    """The memory of one process. Raises procfs.Unreadable when it may not be opened."""
+    """The memory of one process, by its folder in /proc. Raises procfs.Unreadable when it may not be opened."""
 
-    def __init__(self, proc: Path, pid: int) -> None:
-        path = f"{proc}/{pid}/mem"
+    def __init__(self, folder: str) -> None:
+        path = f"{folder}/mem"
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:

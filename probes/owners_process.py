@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from corelens.probes import owners_stack, procfs
@@ -40,9 +40,9 @@ class Asked:
         """Whether the next look shall ask again, even when no thread was born."""
         return bool(self.unsure or self._teamless)
 
-    def ask(self, born: Iterable[int]) -> set[int]:
+    def ask(self, born: Collection[int]) -> set[int]:
         """Ask for new threads, and for those whose answer was unsure; returns those with a new answer."""
-        space = self._open()
+        space = self._open(born)
         told: set[int] = set()
         if space.is_empty():
             return told
@@ -90,12 +90,12 @@ class Asked:
 
     # one address space
 
-    def _open(self) -> Space:
+    def _open(self, born: Collection[int]) -> Space:
         """The address space as it is now; after an exec nothing that was known holds."""
         if self._space is not None and not self._space.is_gone():
             self._space.begin()
             return self._space
-        fresh = Space(self._proc, self.pid)
+        fresh = self._new_space(born)
         if self._space is not None and not fresh.is_empty():
             for tid in list(self.answers):
                 self.forget(tid)
@@ -103,6 +103,17 @@ class Asked:
         self.close()
         self._space = fresh
         return fresh
+
+    def _new_space(self, born: Collection[int]) -> Space:
+        """The address space by the folder of the process, or by that of a thread where the first has ended."""
+        folder = f"{self._proc}/{self.pid}"
+        other = next((tid for tid in born if tid != self.pid), None)
+        try:
+            return Space(folder)
+        except procfs.Unreadable as error:
+            if error.reason != "gone" or other is None:
+                raise
+            return Space(f"{folder}/task/{other}")
 
     # one thread
 
@@ -148,6 +159,8 @@ class Asked:
 
     def _on_stack(self, space: Space, tid: int) -> Descriptor:
         inner = _inner_id(self._proc, self.pid, tid)
+        if not inner:
+            raise Unsure("it was gone when it was asked for")
         address = space.ring.get(inner)
         if address is None:
             pointer = owners_stack.stack_pointer(self._proc, self.pid, tid)

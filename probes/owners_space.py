@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from corelens.probes import procfs
 from corelens.probes.owners_descriptor import Descriptor, Layouts, layouts
@@ -36,18 +35,17 @@ class Unsure(Exception):
 
 
 class Space:
-    """An address space as it was when this was made: an exec gives the process another.
+    """An address space, by a folder in /proc, as it was when this was made: an exec gives the process another.
 
     Raises procfs.Unreadable when the memory may not be read. The list of mapped files is read again where it
     does not tell, at most once per look; `begin` begins a look.
     """
 
-    def __init__(self, proc: Path, pid: int) -> None:
-        self._proc = proc
-        self._pid = pid
-        self.memory = Memory(proc, pid)
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self.memory = Memory(folder)
         try:
-            self._maps = read_maps(proc, pid)
+            self._maps = read_maps(folder)
         except procfs.Unreadable:
             self.memory.close()
             raise
@@ -94,7 +92,7 @@ class Space:
     def program(self) -> Image | None:
         """The executable; None where its path is not told."""
         try:
-            path = procfs.read_executable(self._proc, self._pid).removesuffix(" (deleted)")
+            path = procfs.read_link(f"{self._folder}/exe").removesuffix(" (deleted)")
         except procfs.Unreadable:
             return None
         return next((image for image in self._images if image.path == path), None)
@@ -116,7 +114,7 @@ class Space:
 
     def _stands(self, mapping: Mapping) -> bool:
         if mapping not in self._verified:
-            if not stands(self._proc, self._pid, mapping):
+            if not stands(self._folder, mapping):
                 return False
             self._verified.add(mapping)
         return True
@@ -124,7 +122,7 @@ class Space:
     def _read_again(self) -> None:
         self._fresh = True
         try:
-            self._maps = read_maps(self._proc, self._pid)
+            self._maps = read_maps(self._folder)
         except procfs.Unreadable:
             return
         self._images = self._maps.images()

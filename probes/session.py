@@ -28,7 +28,7 @@ from corelens.probes.marks import MarksProbe
 from corelens.probes.masking import masked
 from corelens.probes.members import Masking
 from corelens.probes.memory import MemoryProbe
-from corelens.probes.owners import Living, OwnersProbe
+from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
 from corelens.probes.pools import PoolsProbe
 from corelens.probes.probe import Probe
@@ -307,9 +307,7 @@ class _Session:
             exclude=frozenset({os.getpid()}),
         )
         self._threads = ThreadsProbe(period_ns=options.period_ns)
-        self._others = probes_for(
-            pid, spool, clocks.monotonic_ns, options.period_ns, living=self._threads.living
-        )
+        self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
 
     def record(self, header: _Header, child: Child | None, say: Say) -> str:
@@ -372,13 +370,11 @@ class _Session:
 
 
 def probes_for(
-    pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int, *, living: Living
+    pid: int, spool: Spool | None, t0_monotonic_ns: int, period_ns: int, threads: ThreadsProbe
 ) -> tuple[Probe, ...]:
-    """The probes beside tree and threads, none of them looking more often than these.
-
-    `living` tells which threads there are, as the threads probe knows them.
-    """
-    probes: list[Probe] = [OwnersProbe(living), HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe()]
+    """The probes beside tree and threads, none of them looking more often than these."""
+    probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe()]
+    probes.append(OwnersProbe(threads.living))
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

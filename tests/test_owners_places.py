@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from corelens.probes.owners_descriptor import Refused, RobustList
 from corelens.probes.probe import Moment, Process
 from corelens.recording import read
 from corelens.vocabulary import Line
-from tests.programs import PYTHON, WAITING_THREADS, Program, python, rows, running, wait_until
+from tests.programs import PYTHON, WAITING_THREADS, Program, python, rows, running, state, wait_until
 from tests.thread_truth import compiled, living_threads
 
 NOBODY = 65534
@@ -289,6 +290,17 @@ def test_another_program_by_exec(tmp_path: Path) -> None:
     assert before.isdisjoint(row["tid"] for row in after)
 
 
+def test_threads_that_outlive_the_first(tmp_path: Path) -> None:
+    """A first thread that ended takes the memory out of the folder of the process, and not out of theirs."""
+    program = compiled(tmp_path, PROGRAM.replace("return 0;\n}", "pthread_exit(0);\n}"), "-pthread")
+    with ready([str(program)]) as target:
+        target.say("")
+        wait_until(lambda: state(target.pid, target.pid) == "Z", "the first thread has ended")
+        with looking(target.pid) as on:
+            known = on.look()
+    assert files(known, target.pid) == ["program", "program"]
+
+
 def test_another_process_with_the_same_number(tmp_path: Path) -> None:
     program = compiled(tmp_path, PROGRAM, "-pthread")
     with ready([str(program)]) as target, looking(target.pid) as on:
@@ -297,6 +309,14 @@ def test_another_process_with_the_same_number(tmp_path: Path) -> None:
         on.start_ticks += 1
         on.look()
         assert len(on.rows("threads.owned")) == 2 * told == 6
+
+
+@pytest.fixture
+def open_folder() -> Generator[Path]:
+    """A folder that everybody may write into; every pytest closes those above `tmp_path` when it starts."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
 
 # The interpreter may live where the other user cannot read, so everything is loaded before the change.

@@ -73,7 +73,7 @@ class FakeProcess:
 
     def memory(self) -> Memory:
         """Open the memory as the probe does."""
-        return Memory(self.proc, PID)
+        return Memory(str(self.folder))
 
     def thread(self, tid: int, head: int, start: int, argument: int = 0, inner: int | None = None) -> None:
         """Lay down a descriptor of glibc, and the thread's files."""
@@ -130,16 +130,16 @@ def test_a_list_that_is_cut_or_none_at_all_maps_nothing_wrong(text: str) -> None
 
 
 def test_a_mapping_stands_while_its_link_says_so(fake: FakeProcess) -> None:
-    maps = read_maps(fake.proc, PID)
+    maps = read_maps(str(fake.folder))
     for place in (0x100000, 0x200000):
         mapping = maps.at(place)
         assert mapping is not None
-        assert stands(fake.proc, PID, mapping)
+        assert stands(str(fake.folder), mapping)
         link = fake.folder / "map_files" / mapping.link
         link.unlink()
-        assert not stands(fake.proc, PID, mapping)
+        assert not stands(str(fake.folder), mapping)
         link.symlink_to("/lib/other.so")
-        assert not stands(fake.proc, PID, mapping)
+        assert not stands(str(fake.folder), mapping)
 
 
 # memory and ELF
@@ -153,14 +153,14 @@ def test_memory_that_is_not_there_reads_as_nothing(fake: FakeProcess) -> None:
     assert memory.text(0x100000, 3) is None
     memory.close()
     with pytest.raises(procfs.Unreadable) as raised:
-        Memory(fake.proc, 1)
+        Memory(f"{fake.proc}/1")
     assert raised.value.reason == "gone"
 
 
 def test_exported_names_are_found_where_the_linker_put_them() -> None:
     libc = ctypes.CDLL(None)
-    memory = Memory(procfs.PROC, os.getpid())
-    images = read_maps(procfs.PROC, os.getpid()).images()
+    memory = Memory("/proc/self")
+    images = read_maps("/proc/self").images()
     library = next(image for image in images if Path(image.path).name.startswith("libc.so"))
     found = MappedElf(memory, library.header).symbols(["getpid", "no_such_name_anywhere"])
     assert found == {"getpid": ctypes.cast(libc.getpid, ctypes.c_void_p).value}
@@ -284,8 +284,8 @@ def test_the_older_layout_shows_the_scheduling_policy_where_the_newer_has_the_ro
 
 
 def test_layouts_that_this_systems_c_library_describes_fit_its_own_threads() -> None:
-    memory = Memory(procfs.PROC, os.getpid())
-    (layout,) = layouts(memory, read_maps(procfs.PROC, os.getpid()).images())
+    memory = Memory("/proc/self")
+    (layout,) = layouts(memory, read_maps("/proc/self").images())
     assert layout.described
     head = RobustList().head(os.getpid())
     assert owners_descriptor.address_at(memory, (layout,), head, lambda number: number == os.getpid())
