@@ -97,7 +97,7 @@ _FOOTER = Kind(
         Field("max_rss_bytes", "int", "largest resident set of any one process, by wait4", "attached"),
         Field("ticks", "int", "rounds of the recorder"),
         Field("ticks_missed", "int", "rounds that could not begin on time and were skipped"),
-        Field("own_cpu_ns", "int", "CPU that the recorder itself used"),
+        Field("own_cpu_ns", "int", "CPU that the recorder itself used, with the helpers it started (py-spy)"),
         Field("own_max_rss_bytes", "int", "largest resident set of the recorder"),
     ),
 )
@@ -309,9 +309,83 @@ _THREADS_OWNED = Kind(
 _THREADS_PYTHON = Kind(
     "threads.python",
     "stacks",
-    "names of Python threads as the interpreter knows them; written when new or changed",
+    "names of Python threads as the interpreter knows them; written when new or changed, and repeated every 30 s",
     (_T, _PID, _TID, Field("name", "str", "name in the threading module")),
     columnar=True,
+)
+
+_STACKS_FRAMES = Kind(
+    "stacks.frames",
+    "stacks",
+    "places in Python code, each numbered once in a recording; written before a stack that uses them, and again"
+    " after every 30 s",
+    (
+        _T,
+        Field("frame", "int", "its number in this recording"),
+        Field("function", "str", "qualified name where the version of Python keeps it"),
+        Field("file", "str", "path as the interpreter knows it"),
+        Field("line", "int", "line being executed", "py-spy could not tell"),
+    ),
+    columnar=True,
+)
+
+_STACKS_CHAINS = Kind(
+    "stacks.chains",
+    "stacks",
+    "stacks, each numbered once in a recording; written before a sample that shows them, and again after every"
+    " 30 s",
+    (
+        _T,
+        Field("stack", "int", "its number in this recording"),
+        Field("frames", "list", "numbers of its frames, outermost first; the innermost 256 of deeper ones"),
+    ),
+    columnar=True,
+)
+
+_STACKS = Kind(
+    "stacks",
+    "stacks",
+    "what Python threads were doing, as py-spy saw it; no variables, no values",
+    (
+        _T,
+        Field("from_ns", "int", "when the look began; a dump shows that moment, samples the time until t_ns"),
+        _PID,
+        _TID,
+        Field("stack", "int", "number of the stack"),
+        Field("samples", "int", "samples that showed it; 1 in a dump"),
+        Field(
+            "active",
+            "bool",
+            "not idle as py-spy sees it",
+            "only holders of the GIL were looked at; Python before 3.11, and a process in a PID namespace of its own,"
+            " do not show it",
+        ),
+        Field("gil", "bool", "held the interpreter lock", "these samples were taken of all active threads"),
+    ),
+    columnar=True,
+)
+
+_STACKS_LOOKS = Kind(
+    "stacks.looks",
+    "stacks",
+    "one run of py-spy",
+    (
+        _T,
+        Field("from_ns", "int", "when it was started; t_ns is when its result was taken"),
+        _PID,
+        Field(
+            "how",
+            "str",
+            "dump (every thread once), active (samples of threads that are not idle), gil (of the one that"
+            " holds the interpreter lock)",
+        ),
+        Field("rate_hz", "int", "samples per second", "a dump"),
+        Field("blocking", "bool", "whether the process was stopped for each sample"),
+        Field("samples", "int", "samples of threads that were kept"),
+        Field("dropped", "int", "samples that were torn, or of threads that nobody knows"),
+        Field("cpu_ns", "int", "CPU that py-spy used"),
+        Field("failed", "str", "what py-spy said of its failure", "it did not fail"),
+    ),
 )
 
 _CORES = Kind(
@@ -432,6 +506,14 @@ _POOLS = Kind(
         Field("torch_interop_threads", "int", "torch.get_num_interop_threads()", "likewise"),
         Field("cpu_count", "int", "os.cpu_count() in that process", "unknown to that process"),
         Field("variables", "object", "thread-limit variables now, name to value"),
+        Field(
+            "loads",
+            "list",
+            "watched modules in the order of their import: {module, t_ns, inherited, variables}; the variables"
+            " are those of the moment before the module loaded its native libraries; inherited says that a"
+            " parent did so before it forked this process",
+        ),
+        Field("module_threads", "object", "numexpr and numba, where loaded, to their threads"),
         Field("versions", "object", "package to version, of the packages loaded"),
         Field("python", "str", "version of the interpreter"),
         Field(
@@ -507,7 +589,7 @@ _SELF = Kind(
     "the recorder's own cost, each second",
     (
         _T,
-        Field("cpu_ns", "int", "CPU used so far"),
+        Field("cpu_ns", "int", "CPU used so far, with the helpers it started (py-spy)"),
         Field("rss_bytes", "int", "resident set"),
         Field("ticks", "int", "rounds so far"),
         Field("ticks_missed", "int", "rounds skipped so far"),
@@ -527,7 +609,7 @@ KINDS: dict[str, Kind] = {
     for kind in (
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
-        _MODULES, _THREADS_OWNED, _THREADS_PYTHON,
+        _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip

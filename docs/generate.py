@@ -15,6 +15,8 @@ from corelens.cli import COMMANDS, parser
 from corelens.errors import MEANINGS
 from corelens.reports.comparison_json import comparison_fields
 from corelens.reports.explosion_json import explosion_fields
+from corelens.reports.facts.limit_readers import LIBRARIES, Library
+from corelens.reports.facts.limit_verdicts import VERDICTS
 from corelens.reports.schema import json_fields
 from corelens.vocabulary import FORMAT_VERSION, KINDS, LIMIT_VARIABLES, Field, Kind
 
@@ -77,6 +79,27 @@ EXIT_CODES_INTRO = """\
 """
 
 
+LIMITS_INTRO = """\
+# Thread limits
+
+`corelens report` says of every thread limit what became of it. What counts is what a library found when it read
+its variables, and how many threads it has now.
+
+- A native library reads its variables with `getenv`, once. What Python writes to `os.environ` reaches `getenv`,
+  and comes too late once the library is loaded.
+- `corelens record --agent -- CMD` sees both: the agent notes the variables at the first import inside a package,
+  before its libraries are loaded, and asks the libraries for their threads. *configured* is that answer, as a
+  thread that is new to the library gets it.
+- *seen* is the largest team or pool that existed, counted from outside by the owners of threads, the thread that
+  opened it included. An attached program has this alone, beside its environment at exec; what it set later in
+  `os.environ` cannot be seen from outside.
+- Limits that code sets (`torch.set_num_threads`, threadpoolctl) show where a size is explained neither by
+  variables nor by the machine, or changed. A call that asks for what was there anyway leaves no trace.
+- What another thread sets for itself alone cannot be asked for: a threadpoolctl limit is noticed by what it does
+  to OpenBLAS, which has one number for the whole process.
+"""
+
+
 def main(argv: list[str]) -> int:
     """Write the pages, or name those that are not current and return 1."""
     stale = [name for name, text in pages().items() if not is_current(name, text)]
@@ -103,6 +126,7 @@ def pages() -> dict[str, str]:
         "recording-format.md": page(recording_format()),
         "report-json.md": page(report_json()),
         "cli.md": page(command_line()),
+        "thread-limits.md": page(thread_limits()),
     }
 
 
@@ -154,6 +178,29 @@ def report_json() -> Iterator[str]:
         yield intro
         rows = ((f"`{path}`", form, unit, meaning) for path, form, unit, meaning in fields)
         yield from table(("key", "type", "unit", "meaning"), rows)
+
+
+def thread_limits() -> Iterator[str]:
+    """The verdicts on thread limits, and which library reads which variables."""
+    yield LIMITS_INTRO
+    yield from ("## Verdicts", "")
+    yield from table(("verdict", "meaning"), ((f"`{word}`", text) for word, text in VERDICTS.items()))
+    yield from (
+        "## Who reads what",
+        "",
+        "The first of the variables that holds a number above zero wins.",
+        "",
+    )
+    heads = ("library", "variables", "also reads", "when", "changed by")
+    yield from table(heads, map(library_row, LIBRARIES.values()))
+
+
+def library_row(library: Library) -> tuple[str, ...]:
+    """One library with the variables that it reads."""
+    variables, policies = (
+        ", ".join(f"`{name}`" for name in names) for names in (library.variables, library.policies)
+    )
+    return library.label, variables, policies, f"at {library.reads}", library.set_by
 
 
 def command_line() -> Iterator[str]:

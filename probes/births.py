@@ -40,8 +40,12 @@ class Births:
         if everyone or last is None or self._newest is None:
             return self._list_all(last, everyone=everyone or self._newest is None)
         if last == self._newest == self._older:
+            # Whoever has one of these ids after this has got it anew.
+            self._settled = frozenset()
             return []
-        found = self._between(self._older if self._older is not None else last, last)
+        # What lies before the first listing is listed twice as well.
+        older = self._older
+        found = procfs.process_ids(self._proc) if older is None else self._between(older, last)
         self._older, self._newest = self._newest, last
         fresh = [pid for pid in found if pid not in self._settled]
         self._settled = frozenset(found)
@@ -61,7 +65,6 @@ class Births:
         found = procfs.process_ids(self._proc)
         fresh = found if everyone else [pid for pid in found if pid not in self._settled]
         self._older, self._newest = self._newest if last is not None else None, last
-        self._older = last if self._older is None else self._older
         self._settled = frozenset(found)
         return fresh
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import resource
-import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from corelens.probes import cgroups, perf_events, pidfd, procfs
+from corelens.probes import cgroups, perf_events, pidfd, procfs, pyspy
 from corelens.probes.owners_descriptor import Refused, RobustList
 from corelens.probes.spool import AGENT_FOLDER
 from corelens.vocabulary import Line
@@ -248,8 +246,7 @@ def _count(limit: int) -> str:
 
 
 def _py_spy(_: _Place) -> Capability:
-    beside = Path(sys.executable).with_name("py-spy")
-    found = str(beside) if beside.is_file() else shutil.which("py-spy")
+    found = pyspy.find()
     if found is None:
         return Capability("py-spy", False, "py-spy is not installed", "pip install py-spy")
     return Capability("py-spy", True, f"py-spy is installed at {found}")

@@ -69,8 +69,10 @@ class Member:
     identity: Identity
     uid: int | None
     pidfd: int | None
+    folder: str
+    """Path of its task folder."""
     tasks: int | None
-    """Descriptor of its task folder."""
+    """Descriptor of that folder; None where none was left to open it."""
     clock: int
     first_cpu_ns: int | None
     cpu_ns: int | None
@@ -92,10 +94,9 @@ class Member:
 
     def read_threads(self) -> int | None:
         """Number of threads alive; None once it ended. A folder's links are its subfolders and two more."""
-        if self.tasks is None:
-            return None
         try:
-            return os.fstat(self.tasks).st_nlink - 2
+            status = os.stat(self.folder) if self.tasks is None else os.fstat(self.tasks)  # noqa: PTH116
+            return status.st_nlink - 2
         except OSError:
             return None
 
@@ -121,6 +122,7 @@ def follow(proc: Path, stat: procfs.Stat, joined_by: str, t_ns: int) -> Member:
         identity=read_identity(proc, stat.pid, stat.comm),
         uid=_or_none(lambda: procfs.owner(proc, stat.pid)),
         pidfd=handle,
+        folder=f"{proc}/{stat.pid}/task",
         tasks=_open_folder(f"{proc}/{stat.pid}/task"),
         clock=pidfd.cpu_clock(stat.pid),
         first_cpu_ns=None,

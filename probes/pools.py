@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from corelens.probes.gaps import Gaps
 from corelens.probes.probe import Moment
@@ -17,6 +17,7 @@ _FIELDS = tuple(
     for field in KINDS["pools"].fields
     if field.name != "t_ns"
 )
+_LOAD_FIELDS = (("module", str), ("monotonic_ns", int), ("inherited", bool), ("variables", dict))
 
 
 class PoolsProbe:
@@ -55,7 +56,25 @@ def converted(line: Line, t0_monotonic_ns: int) -> Line | None:
     if not all(_fits(line.get(name), kind, nullable) for name, kind, nullable in _FIELDS):
         return None
     fields = {name: line.get(name) for name, _, _ in _FIELDS}
+    loads = [_load(load, t0_monotonic_ns) for load in line["loads"]]
+    if None in loads:
+        return None
+    fields["loads"] = loads
     return {"kind": "pools", "t_ns": at_ns - t0_monotonic_ns, **fields}
+
+
+def _load(load: Any, t0_monotonic_ns: int) -> Line | None:
+    if not isinstance(load, dict):
+        return None
+    told = cast(Line, load)
+    if not all(_fits(told.get(name), kind, False) for name, kind in _LOAD_FIELDS):
+        return None
+    return {
+        "module": told["module"],
+        "t_ns": told["monotonic_ns"] - t0_monotonic_ns,
+        "inherited": told["inherited"],
+        "variables": told["variables"],
+    }
 
 
 def _fits(value: Any, kind: type, nullable: bool) -> bool:

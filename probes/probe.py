@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from corelens.vocabulary import Line
 
@@ -50,4 +50,13 @@ class Probe(Protocol):
 
     def close(self) -> None:
         """Give descriptors back."""
+        ...
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """A probe that has something under way when the last round is over."""
+
+    def conclude(self, t_ns: int) -> Iterable[Line]:
+        """Take what there is, waiting a moment at most."""
         ...

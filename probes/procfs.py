@@ -16,7 +16,7 @@ CLOCK_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 NS_PER_TICK = 1_000_000_000 // CLOCK_TICKS_PER_S
 
-Reason = Literal["gone", "forbidden", "zombie", "broken", "unsupported", "descriptors"]
+Reason = Literal["gone", "forbidden", "zombie", "broken", "unsupported", "descriptors", "late"]
 
 _REASONS: dict[int, Reason] = {
     errno.ENOENT: "gone",

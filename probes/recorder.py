@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from corelens.probes import procfs
 from corelens.probes.governor import Cost, Governor
-from corelens.probes.probe import Moment, Probe, Process
+from corelens.probes.own_cpu import OwnCpu
+from corelens.probes.probe import Concluding, Moment, Probe, Process
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
 from corelens.vocabulary import Line
@@ -93,6 +94,7 @@ class Recorder:
         t0_ns: int,
         tick_ns: int,
         clock: Clock = time.monotonic_ns,
+        own: OwnCpu | None = None,
     ) -> None:
         self.tally = Tally()
         self._tree = tree
@@ -108,7 +110,8 @@ class Recorder:
         self._clock = clock
         self._next_flush_ns = FLUSH_PERIOD_NS
         self._last_tree_ns = 0
-        self._accounted = (0, time.process_time_ns(), dict[str, int]())
+        self._own = own or OwnCpu()
+        self._accounted = (0, self._own.settled_ns(), dict[str, int]())
         poll.register(control.descriptor, select.EPOLLIN)
 
     def run(self) -> str:
@@ -131,7 +134,10 @@ class Recorder:
         for turn in self._turns:
             turn.next_ns = 0
         self._round(t_ns)
-        self._sink.add(self._self_line(t_ns))
+        for turn in self._turns:
+            if isinstance(turn.probe, Concluding):
+                self._charged(turn.probe.name, turn.probe.conclude(self.now_ns()))
+        self._sink.add(self._self_line(self.now_ns()))
 
     def now_ns(self) -> int:
         """Time since the recording began."""
@@ -174,11 +180,11 @@ class Recorder:
 
     def _charged(self, name: str, lines: Iterable[Line]) -> None:
         """Write lines down and charge their making to a probe."""
-        before = time.process_time_ns()
+        before = self._own()
         for line in lines:
             self._sink.add(line)
         spent = self.tally.cpu_by_probe_ns
-        spent[name] = spent.get(name, 0) + time.process_time_ns() - before
+        spent[name] = spent.get(name, 0) + self._own() - before
 
     # between the rounds
 
@@ -196,7 +202,7 @@ class Recorder:
     def _govern(self, t_ns: int) -> None:
         then_ns, cpu_before, spent_before = self._accounted
         spent = dict(self.tally.cpu_by_probe_ns)
-        cpu_ns = time.process_time_ns()
+        cpu_ns = self._own.settled_ns()
         by_probe = {name: value - spent_before.get(name, 0) for name, value in spent.items()}
         self._accounted = (t_ns, cpu_ns, spent)
         change = self._governor.account(Cost(t_ns - then_ns, cpu_ns - cpu_before, by_probe))
@@ -221,7 +227,7 @@ class Recorder:
         return {
             "kind": "self",
             "t_ns": t_ns,
-            "cpu_ns": time.process_time_ns(),
+            "cpu_ns": self._own(),
             "rss_bytes": _resident_bytes(),
             "ticks": self.tally.ticks,
             "ticks_missed": self.tally.ticks_missed,
@@ -231,7 +237,7 @@ class Recorder:
         }
 
 
-def footer(t_ns: int, reason: str, tally: Tally, **ended: Any) -> Line:
+def footer(t_ns: int, reason: str, tally: Tally, own: OwnCpu | None = None, **ended: Any) -> Line:
     """The last line. `ended` gives exit_code, signal, user_ns, system_ns and max_rss_bytes where known."""
     unknown = dict.fromkeys(("exit_code", "signal", "user_ns", "system_ns", "max_rss_bytes"))
     return {
@@ -242,7 +248,7 @@ def footer(t_ns: int, reason: str, tally: Tally, **ended: Any) -> Line:
         **ended,
         "ticks": tally.ticks,
         "ticks_missed": tally.ticks_missed,
-        "own_cpu_ns": time.process_time_ns(),
+        "own_cpu_ns": (own or OwnCpu())(),
         "own_max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
 

@@ -28,6 +28,7 @@ from corelens.probes.marks import MarksProbe
 from corelens.probes.masking import masked
 from corelens.probes.members import Masking
 from corelens.probes.memory import MemoryProbe
+from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
 from corelens.probes.pools import PoolsProbe
@@ -35,6 +36,7 @@ from corelens.probes.probe import Probe
 from corelens.probes.recorder import Recorder, Tally, footer
 from corelens.probes.signals import ENDING, PASSED_ON, SignalReader
 from corelens.probes.spool import Spool
+from corelens.probes.stacks import StacksOptions, stacks_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
 from corelens.recording import RecordingWriter
@@ -65,6 +67,8 @@ class RecordOptions:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     environment: Mapping[str, str] | None = None
     """Environment of the command; ours where None."""
+    stacks: StacksOptions | None = field(default_factory=StacksOptions)
+    """How Python stacks are taken; None: not at all."""
 
     @property
     def period_ns(self) -> int:
@@ -307,7 +311,10 @@ class _Session:
             exclude=frozenset({os.getpid()}),
         )
         self._threads = ThreadsProbe(period_ns=options.period_ns)
+        self._own = OwnCpu()
         self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
+        if options.stacks is not None:
+            self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
 
     def record(self, header: _Header, child: Child | None, say: Say) -> str:
@@ -329,6 +336,7 @@ class _Session:
             poll=self._poll,
             t0_ns=self._clocks.monotonic_ns,
             tick_ns=self._options.period_ns,
+            own=self._own,
         )
         try:
             reason = recorder.run()
@@ -358,7 +366,7 @@ class _Session:
                 "system_ns": child.ended.system_ns,
                 "max_rss_bytes": child.ended.max_rss_bytes,
             }
-        writer.add(footer(t_ns, reason, tally, **ended))
+        writer.add(footer(t_ns, reason, tally, self._own, **ended))
         writer.close(t_ns)
 
     def _end_without_room(

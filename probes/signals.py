@@ -39,8 +39,9 @@ class SignalReader:
 
     def __init__(self, numbers: Iterable[signal.Signals]) -> None:
         wanted = {number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN}
-        self._former = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+        # First what may fail: it must not leave them blocked.
         self.descriptor = _signalfd(wanted)
+        self._former = signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
 
     def read(self) -> Iterator[Received]:
         """Yield what arrived since the last call; never waits."""

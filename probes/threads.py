@@ -20,7 +20,7 @@ from typing import Any
 from corelens.probes import pidfd, procfs
 from corelens.probes.descriptors import CLOSED, SCHEDSTAT_BYTES, Descriptors
 from corelens.probes.gaps import Gaps
-from corelens.probes.probe import Moment
+from corelens.probes.probe import Moment, Process
 from corelens.vocabulary import Line, columnar_line
 
 # One tick of the slowest common kernel (HZ=250): by so much the counter of a running thread lags.
@@ -35,9 +35,23 @@ FEW_THREADS = 8
 
 
 class Thread:
-    """One followed thread with its counters as last read; `descriptor` may be CLOSED."""
+    """One followed thread with its counters as last read; `descriptor` may be CLOSED.
 
-    __slots__ = ("comm", "descriptor", "moved_ns", "raw", "run_ns", "slices", "start_ticks", "tid", "wait_ns")
+    `lost` says that its open file knows of no thread any more, whoever has its id now.
+    """
+
+    __slots__ = (
+        "comm",
+        "descriptor",
+        "lost",
+        "moved_ns",
+        "raw",
+        "run_ns",
+        "slices",
+        "start_ticks",
+        "tid",
+        "wait_ns",
+    )
 
     def __init__(self, tid: int) -> None:
         self.tid = tid
@@ -47,6 +61,7 @@ class Thread:
         self.wait_ns = 0
         self.slices = 0
         self.moved_ns = 0
+        self.lost = False
         self.comm: str | None = None
         self.start_ticks: int | None = None
 
@@ -77,13 +92,15 @@ class Threads:
         "links",
         "next_full_ns",
         "pid",
+        "start_ticks",
     )
 
-    def __init__(self, pid: int, proc: Path) -> None:
-        self.pid = pid
-        self.folder = f"{proc}/{pid}/task"
+    def __init__(self, process: Process, proc: Path) -> None:
+        self.pid = process.pid
+        self.start_ticks = process.start_ticks
+        self.folder = f"{proc}/{process.pid}/task"
         self.links: int | None = None
-        self.clock = pidfd.cpu_clock(pid)
+        self.clock = pidfd.cpu_clock(process.pid)
         self.by_tid: dict[int, Thread] = {}
         self.changes = 0
         self.active: list[Thread] = []
@@ -163,8 +180,8 @@ class ThreadsProbe:
         for pid in self._processes.keys() - moment.processes.keys():
             yield from self.bury(pid, t_ns)
         for pid in moment.moved & moment.processes.keys():
-            for line in self._look_at(pid, t_ns, moved):
-                if line["kind"] == "threads.died":
+            for line in self._look_at(moment.processes[pid], t_ns, moved):
+                if line["kind"] == "threads.died" and not moved.keys().isdisjoint(line["tid"]):
                     died.append(line)
                 else:
                     yield line
@@ -203,10 +220,14 @@ class ThreadsProbe:
 
     # one process
 
-    def _look_at(self, pid: int, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
+    def _look_at(self, process: Process, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
+        pid = process.pid
         threads = self._processes.get(pid)
+        if threads is not None and threads.start_ticks != process.start_ticks:
+            yield from self.bury(pid, t_ns)
+            threads = None
         if threads is None:
-            threads = self._processes[pid] = Threads(pid, self._proc)
+            threads = self._processes[pid] = Threads(process, self._proc)
         if t_ns >= threads.next_full_ns or threads.count_moved():
             threads.next_full_ns = t_ns + FULL_PERIOD_NS
             yield from self._renew(threads, t_ns)
@@ -229,6 +250,8 @@ class ThreadsProbe:
     def _read_all(self, threads: Threads, t_ns: int, moved: dict[int, Thread]) -> Iterator[Line]:
         if not self._read(threads, threads.by_tid.values(), t_ns, moved):
             yield from self._renew(threads, t_ns)
+            # Whoever is found only now may have run already, and the process may rest from here on.
+            self._read(threads, [thread for thread in threads.by_tid.values() if not thread.raw], t_ns, moved)
         if not self._shortcut(threads) and not self._descriptors.short:
             return
         horizon_ns = t_ns - FULL_PERIOD_NS
@@ -249,8 +272,9 @@ class ThreadsProbe:
                 yield from self._gaps.say(t_ns, threads.pid, "threads", reason, error.strerror or "")
             return
         gone = [thread for tid, thread in threads.by_tid.items() if tid not in there]
-        if gone:
-            yield self._forget(threads, gone, t_ns)
+        replaced = [thread for tid, thread in threads.by_tid.items() if thread.lost and tid in there]
+        for ended in filter(None, (gone, replaced)):
+            yield self._forget(threads, ended, t_ns)
         born = [self._first_sight(threads.pid, tid) for tid in sorted(there - threads.by_tid.keys())]
         if born:
             threads.changes += 1
@@ -286,13 +310,17 @@ class ThreadsProbe:
         return all_there
 
     def _read_through_path(self, threads: Threads, thread: Thread) -> bytes:
-        """Read a thread that has no descriptor; empty when it is gone."""
+        """Read a thread that has no descriptor; empty when it is gone, as last read when there is none left."""
         if thread.descriptor != CLOSED:
+            thread.lost = True
             return b""
         try:
             return self._descriptors.open_and_read(thread, f"{threads.folder}/{thread.tid}/schedstat")
-        except OSError:
-            return b""
+        except OSError as error:
+            if procfs.reason_of(error) != "descriptors":
+                return b""
+            self._descriptors.short = True
+            return thread.raw
 
     def _first_sight(self, pid: int, tid: int) -> Thread:
         thread = Thread(tid)

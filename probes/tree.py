@@ -89,6 +89,7 @@ class TreeProbe:
         self._by_pidfd: dict[int, int] = {}
         self._detail_pending: set[int] = set()
         self._looked = False
+        self._short = False
         self._next_detail_ns = 0
         self._next_keyframe_ns = KEYFRAME_PERIOD_NS
 
@@ -151,14 +152,16 @@ class TreeProbe:
     def _look_for_births(self, t_ns: int, *, everyone: bool = False) -> Iterator[Line]:
         fresh = self._births.look(everyone=everyone)
         stats = {stat.pid: stat for pid in fresh if (stat := self._stat(pid)) is not None}
-        for stat in stats.values():
+        ordered = _parents_first(stats.values())
+        for stat in ordered:
             yield from self._bury_predecessor(stat, t_ns)
             self._ray.notice(stat)
-        for stat in _parents_first(stats.values()):
+        for stat in ordered:
             joined_by = self._joins(stat)
             if joined_by is not None:
                 yield self._adopt(stat, joined_by, t_ns)
                 yield from self._tell_hidden(stat.pid, t_ns)
+        yield from self._tell_shortage(t_ns)
 
     def _tell_hidden(self, pid: int, t_ns: int) -> Iterator[Line]:
         """Say what the kernel hides of another user's process; a kernel thread has nothing to hide."""
@@ -169,10 +172,19 @@ class TreeProbe:
                 detail = "executable, environment and storage bytes are shown to its owner and to root only"
                 yield from self._gaps.say(t_ns, pid, "exe, environ, io", error.reason, detail)
 
+    def _tell_shortage(self, t_ns: int) -> Iterator[Line]:
+        if self._short:
+            detail = (
+                "none was left for some processes, of which little or nothing could be read"
+                " (raise the limit with: ulimit -n)"
+            )
+            yield from self._gaps.say(t_ns, None, "descriptors for every process", "descriptors", detail)
+
     def _stat(self, pid: int) -> procfs.Stat | None:
         try:
             return procfs.read_stat(self._proc, pid)
-        except procfs.Unreadable:
+        except procfs.Unreadable as error:
+            self._short = self._short or error.reason == "descriptors"
             return None
 
     def _bury_predecessor(self, stat: procfs.Stat, t_ns: int) -> Iterator[Line]:
@@ -208,6 +220,7 @@ class TreeProbe:
     def _adopt(self, stat: procfs.Stat, joined_by: str, t_ns: int) -> Line:
         member = follow(self._proc, stat, joined_by, t_ns)
         self.members[member.pid] = member
+        self._short = self._short or (member.tasks is None and member.read_threads() is not None)
         self._ray.joined(member.pid)
         self._assign_role(member)
         if member.pidfd is not None and self._poll is not None:

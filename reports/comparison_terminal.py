@@ -53,7 +53,8 @@ def _parts(comparison: Comparison) -> Iterable[RenderableType]:
 
 
 def _group(comparison: Comparison, group: Group) -> Iterable[RenderableType]:
-    yield _text(f"\n{group.title or 'Comparison'}", "bold underline")
+    yield _text("")
+    yield _text(group.title or "Comparison", "bold underline")
     work = work_line(group)
     if work is not None:
         yield _text(work, "dim")
@@ -85,7 +86,8 @@ def _section(
     if repeated:
         table = _without(table, ("limit", "workers", "runs"))
     table, said = without_constants(table, _HOISTED)
-    yield _text(f"\n{title}" + (f" ({', '.join(said)})" if said else ""), "bold")
+    yield _text("")
+    yield _text(title + (f" ({', '.join(said)})" if said else ""), "bold")
     yield _table(table, rows)
 
 
@@ -111,8 +113,11 @@ def _table(table: Table, rows: Sequence[Row]) -> RenderableType:
 
 
 def _heading(column: Column) -> RenderableType:
-    lines = [column.short or column.heading, *([column.unit] if column.unit else [])]
-    return _text("\n".join(lines))
+    from rich.text import Text
+
+    # Our own words, folded where they may be.
+    lines = [*(column.short or column.heading).split("\n"), *([column.unit] if column.unit else [])]
+    return Text("\n").join(map(_text, lines))
 
 
 def _cell(cell: Cell) -> Text:
@@ -125,7 +130,8 @@ def _cell(cell: Cell) -> Text:
 def _trees(group: Group) -> Iterable[RenderableType]:
     for row in group.rows:
         if row.runs and row.runs[0].tree:
-            yield _text(f"\nProcess tree at its peak: {row.name}, at {row.runs[0].tree_at_s:.1f} s", "bold")
+            yield _text("")
+            yield _text(f"Process tree at its peak: {row.name}, at {row.runs[0].tree_at_s:.1f} s", "bold")
             yield from (_text(line) for line in tree_lines(row.runs[0].tree))
 
 
@@ -138,4 +144,4 @@ def _bullet(text: str) -> RenderableType:
 def _text(text: str, style: str = "") -> Text:
     from rich.text import Text
 
-    return Text("\n".join(plain(line) for line in text.split("\n")), style)
+    return Text(plain(text), style)

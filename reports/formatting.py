@@ -7,7 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from corelens.reports.report import TreeNode
 
-_MARKDOWN = re.compile(r"([\\`*\[\]|<>]|(?<!\w)_|_(?!\w)|^[#+-])")
+# An underscore between letters or digits stays: it is part of a name, and no medium takes it for emphasis.
+_MARKDOWN = re.compile(r"([\\`*\[\]|<>&~]|(?<![^\W_])_|_(?![^\W_])|^[#+=-])")
+# What begins a numbered list.
+_ITEM = re.compile(r"^(\d+)([.)])(?=\s|$)")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 _NUMBERED = re.compile(r"-\d+$")
 
 
@@ -18,7 +22,11 @@ def plain(text: str) -> str:
 
 def markdown_text(text: str) -> str:
     """Make text appear as it is in a Markdown paragraph or table cell."""
-    return _MARKDOWN.sub(r"\\\1", plain(text)).replace("\\<", "&lt;").replace("\\>", "&gt;")
+    return _ITEM.sub(r"\1\\\2", _MARKDOWN.sub(_escaped, plain(text)))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _ENTITIES.get(found[0], f"\\{found[0]}")
 
 
 def tree_lines(roots: Sequence[TreeNode]) -> list[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any, cast
 
 from corelens.reports.report import Report
@@ -14,7 +15,8 @@ SCHEMA = 1
 
 def json_report(report: Report) -> str:
     """Give the report as JSON; what was not measured is null, and `unseen` says why."""
-    return json.dumps(finite({"schema": SCHEMA, **asdict(report)}), indent=2, allow_nan=False) + "\n"
+    named = {field.name: getattr(report, field.name) for field in fields(report)}
+    return "".join(_pieces({"schema": SCHEMA, **named})) + "\n"
 
 
 def finite(value: Any) -> Any:
@@ -26,3 +28,40 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in cast(list[object], value)]
     return value
+
+
+def _pieces(whole: object) -> Iterator[str]:
+    """The text in pieces. A stack instead of recursion: a chain of processes can be deeper than calls can nest."""
+    waiting: list[str | tuple[object, str]] = [(whole, "\n")]
+    while waiting:
+        piece = waiting.pop()
+        if isinstance(piece, str):
+            yield piece
+            continue
+        value, line = piece
+        if not _holds_others(value):
+            yield json.dumps(finite(value))
+            continue
+        members = list(_members(value))
+        opening, closing = "[]" if isinstance(value, list | tuple) else "{}"
+        inner = line + "  "
+        waiting.append(line + closing if members else closing)
+        for place, (key, member) in reversed(list(enumerate(members))):
+            waiting += [(member, inner), ("," if place else opening) + inner + key]
+        if not members:
+            waiting.append(opening)
+
+
+def _holds_others(value: object) -> bool:
+    return isinstance(value, dict | list | tuple) or is_dataclass(value)
+
+
+def _members(value: Any) -> Iterator[tuple[str, object]]:
+    """What an object or a list holds, each with the text of its key."""
+    if isinstance(value, list | tuple):
+        yield from (("", member) for member in cast(list[object], value))
+    elif isinstance(value, dict):
+        for key, member in cast(dict[object, object], value).items():
+            yield f"{json.dumps(str(key))}: ", member
+    else:
+        yield from ((f"{json.dumps(one.name)}: ", getattr(value, one.name)) for one in fields(value))

@@ -23,6 +23,8 @@ _DOTS_PER_IN = 110
 # Okabe and Ito's colours, told apart by every kind of colour vision.
 _OWNERS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#9ca3af")
 _BUSY, _WAITING, _INK, _GRID = "#0072b2", "#d55e00", "#111827", "#e5e7eb"
+# A picture of these alone tells nothing of who made the threads.
+_UNTOLD = frozenset({"main", "unknown", "short-lived"})
 _SVG = {"svg.hashsalt": "corelens", "svg.fonttype": "none"}
 
 
@@ -61,9 +63,10 @@ def threads(report: Report) -> Figure:
 
 def owners(report: Report) -> Figure | None:
     """Draw threads over time stacked by their owner; None where no owner is known."""
-    series = [] if report.ledger is None else _largest_owners(report.ledger.over_time)
-    if len(series) < 2:
+    over_time = () if report.ledger is None else report.ledger.over_time
+    if not {each.owner for each in over_time} - _UNTOLD:
         return None
+    series = _largest_owners(over_time)
     timeline, (figure, axis) = report.timeline, _chart("Threads by owner", "threads")
     times = _edges(timeline, len(series[0][1]))
     below = [0.0] * len(times)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.python_stacks import PythonStacks
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -200,6 +202,35 @@ class PoolView:
     variables_now: dict[str, str] | None
     changed_late: tuple[str, ...]
     """Variables whose value at the last look differs from the one at exec."""
+    affinity_cores: int | None = None
+    quota_cores: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One thread limit, one library of one process, and what became of it."""
+
+    pid: int
+    role: str
+    library: str | None
+    """None: no library of the process reads this variable."""
+    version: str | None
+    limit: str | None
+    """A variable, or what code called (torch.set_num_threads, threadpoolctl); None: nothing limits it."""
+    asked: str | None
+    """The value as it was given."""
+    configured_threads: int | None
+    """What the library said last; None where it could not be asked."""
+    observed_threads: int | None
+    """Largest pool or team that existed, the thread that opened it included; None where none was seen."""
+    verdict: str | None
+    """took-effect, set-too-late, overridden, not-inherited, ignored, unknown; None where nothing limits it."""
+    why: str
+    fix: str | None
+    loaded_at_s: float | None = None
+    """When the library was about to be loaded; None where nobody saw that."""
+    seen_at_s: float | None = None
+    """When the process was first seen with this value, or the library with this size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,3 +428,6 @@ class Report:
     recorder: Recorder
     unseen: tuple[Unseen, ...]
     ledger: ThreadLedger | None = None
+    limits: tuple[Limit, ...] = ()
+    stacks: PythonStacks | None = None
+    """None: nobody looked at Python stacks."""

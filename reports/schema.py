@@ -50,12 +50,15 @@ COUNTS = frozenset(
         "processes", "processes_peak", "processes_total", "threads", "threads_peak", "ticks", "ticks_missed",
         "times", "unfinished", "waiting_threads", "workers", "size", "teams", "threads_each", "busy", "idle",
         "predicted", "difference",
+        "configured_threads", "observed_threads",
+        "looks", "failed_looks", "samples", "active_samples", "gil_samples", "idle_samples", "unknown_samples",
+        "dropped_samples", "left_out_samples",
     }
 )  # fmt: skip
 """Names of numbers that count things."""
 
 PLAIN = frozenset(
-    {"format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores"}
+    {"format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores", "line"}
 )
 """Names of numbers without a unit: identities, codes, and a trial's own value."""
 

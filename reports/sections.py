@@ -5,17 +5,20 @@ Texts are still as the recorded program gave them: a writer makes them safe for 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 
-from corelens.reports import ledger_rows
+from corelens.reports import ledger_rows, limit_rows
 from corelens.reports.formatting import tree_lines
+from corelens.reports.python_stacks import PythonFunction, PythonStacks
 from corelens.reports.report import Report, Spread, Trial
 
 ABSENT = "—"
 MOST_TRIALS = 40
 MOST_UNSEEN = 30
+# Of each role.
+MOST_FUNCTIONS = 6
 LONGEST_TITLE = 160
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -60,7 +63,7 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), _ledger(report), _pools(report), _views(report), _trials(report),
+        _roles(report), _tree(report), _ledger(report), _limits(report), _trials(report), _python(report),
         _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
@@ -96,7 +99,7 @@ def seconds(value: float | None) -> str:
         return ABSENT
     if value < 60:
         return f"{value:.2f} s"
-    minutes, rest = divmod(value, 60)
+    minutes, rest = divmod(round(value, 1), 60)
     return f"{int(minutes)} min {rest:04.1f} s"
 
 
@@ -203,46 +206,9 @@ def _ledger(report: Report) -> Section:
     )
 
 
-def _pools(report: Report) -> Section:
-    alike = Counter((pool.role, pool.library, pool.version or ABSENT, pool.size) for pool in report.pools)
-    return Section(
-        "Native thread pools, as the agent saw them last",
-        ("role", "processes", "library", "version", "threads"),
-        (False, True, False, False, True),
-        tuple(
-            (role, str(count), library, version, str(size))
-            for (role, library, version, size), count in sorted(alike.items())
-        ),
-    )
-
-
-def _views(report: Report) -> Section:
-    alike = Counter(
-        (
-            view.role,
-            _assigned(view.variables_at_exec),
-            _assigned(view.variables_now),
-            ", ".join(view.changed_late),
-        )
-        for view in report.views
-    )
-    rows = tuple(
-        (role, str(count), at_exec, now, late or ABSENT)
-        for (role, at_exec, now, late), count in sorted(alike.items())
-        if at_exec not in ("none", ABSENT) or now not in ("none", ABSENT) or late
-    )
-    return Section(
-        "Thread-limit variables",
-        ("role", "processes", "at exec", "now", "changed after exec"),
-        (False, True, False, False, False),
-        rows,
-    )
-
-
-def _assigned(variables: dict[str, str] | None) -> str:
-    if variables is None:
-        return ABSENT
-    return " ".join(f"{name}={value}" for name, value in sorted(variables.items())) or "none"
+def _limits(report: Report) -> Section:
+    rows, notes = limit_rows.limit_rows(report.limits), limit_rows.limit_notes(report)
+    return Section(limit_rows.TITLE, limit_rows.COLUMNS, limit_rows.NUMERIC, rows, notes)
 
 
 def _trials(report: Report) -> Section:
@@ -275,6 +241,55 @@ def _trial(trial: Trial) -> tuple[str, ...]:
         ABSENT if trial.value is None else f"{trial.value:.6g}",
         trial.state,
     )
+
+
+def _python(report: Report) -> Section:
+    found = report.stacks
+    if found is None:
+        return Section("Where the Python code was")
+    rows = [
+        (
+            role,
+            doing,
+            f"{one.function} ({_place(one)})",
+            percent(one.seen_share),
+            _sure(one),
+            str(one.samples),
+        )
+        for doing, functions in (("active", found.functions), ("holding the GIL", found.holders))
+        for role, group in groupby(functions, key=lambda one: one.role)
+        for one in islice(group, MOST_FUNCTIONS)
+    ]
+    return Section(
+        "Where the Python code was",
+        ("role", "threads", "innermost function", "of samples", "95 % interval", "samples"),
+        (False, False, False, True, True, True),
+        tuple(rows),
+        tuple(_about_stacks(found)),
+    )
+
+
+def _about_stacks(found: PythonStacks) -> Iterator[str]:
+    how = "stopping it for each sample" if found.blocking else "without stopping it"
+    yield (
+        f"{found.active_samples} samples of active threads, {found.gil_samples} of holders of the GIL,"
+        f" {found.idle_samples} of idle threads, in {found.looks} looks by py-spy (processes: {found.processes}),"
+        f" {how}; it used {found.own_core_s:.2f} core-seconds"
+    )
+    if found.unknown_samples:
+        why = "Python before 3.11, or a container"
+        yield f"{found.unknown_samples} samples do not say whether the thread was active ({why})"
+    if found.dropped_samples or found.failed_looks:
+        yield f"left out: {found.dropped_samples} torn samples; {found.failed_looks} looks failed"
+
+
+def _place(one: PythonFunction) -> str:
+    file = "/".join(one.file.split("/")[-2:])
+    return file if one.line is None else f"{file}:{one.line}"
+
+
+def _sure(one: PythonFunction) -> str:
+    return f"{100 * one.low_share:.0f} – {100 * one.high_share:.0f} %"
 
 
 def _capacity(report: Report) -> Section:

@@ -48,7 +48,7 @@ def _headline(report: Report) -> RenderableType:
 
 def _curve(report: Report) -> Text:
     """Busy cores over time as a line of blocks, a full block being the capacity."""
-    made = _text("busy cores over time, full height = capacity\n", "dim")
+    made = _text("busy cores over time, full height = capacity", "dim").append("\n")
     capacity = max(report.timeline.capacity_cores, default=0.0)
     made.append(sparkline(report.timeline.busy_cores, capacity, _CURVE_WIDTH), "cyan")
     made.append(f" {report.wall_s:.0f} s", "dim")
@@ -75,7 +75,8 @@ def _block(values: Sequence[float], top: float) -> str:
 
 
 def _section(section: Section) -> Iterable[RenderableType]:
-    yield _text(f"\n{section.title}", "bold")
+    yield _text("")
+    yield _text(section.title, "bold")
     if section.rows:
         yield _table(section)
     yield from (_text(line) for line in section.drawing)
@@ -96,4 +97,4 @@ def _table(section: Section) -> RenderableType:
 def _text(text: str, style: str = "") -> Text:
     from rich.text import Text
 
-    return Text("\n".join(plain(line) for line in text.split("\n")), style)
+    return Text(plain(text), style)

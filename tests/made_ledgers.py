@@ -16,7 +16,7 @@ from corelens.reports.facts.threads import Thread, threads
 from corelens.reports.facts.trials import marked
 from corelens.reports.report import ThreadLedger
 from corelens.vocabulary import Line
-from tests.made_recordings import MS, SECOND, born, counted, listed, recording
+from tests.made_threads import MS, SECOND, born, counted, listed, recording
 
 TORCH = "/site-packages/torch/lib/libgomp.so.1"
 BLAS = "/site-packages/numpy.libs/libscipy_openblas64_.so"

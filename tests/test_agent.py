@@ -191,6 +191,38 @@ def test_asking_whether_a_library_exists_starts_no_thread(spool: Spool, tmp_path
     assert [line["moment"] for line in reports(spool)] == ["start"]
 
 
+LOADS = """
+os.environ["OMP_NUM_THREADS"] = "1"
+import importlib.util
+importlib.util.find_spec("polars")
+os.environ["OMP_NUM_THREADS"] = "2"
+import polars
+os.environ["OMP_NUM_THREADS"] = "3"
+wait_for("libraries")
+pid = os.fork()
+if pid == 0:
+    wait_for("fork")
+    os._exit(0)
+os.waitpid(pid, 0)
+print(pid)
+"""
+
+
+def test_the_variables_are_kept_as_a_library_finds_them_when_it_is_loaded(
+    spool: Spool, tmp_path: Path
+) -> None:
+    env = {"PYTHONPATH": str(numeric_package(tmp_path))}
+    child = int(said(run_program(LOADS, spool, flags=["-W", "error"], env=env)))
+    lines = reports(spool)
+    (load,) = lines[-1]["loads"]
+    assert (load["module"], load["inherited"]) == ("polars", False)
+    assert load["variables"] == {"OMP_NUM_THREADS": "2"}
+    assert lines[-1]["variables"] == {"OMP_NUM_THREADS": "3"}
+    assert lines[0]["monotonic_ns"] <= load["monotonic_ns"] <= lines[-1]["monotonic_ns"]
+    (fork,) = [line for line in lines if line["pid"] == child]
+    assert fork["loads"] == [{**load, "inherited": True}]
+
+
 SLOW = """
 import os, time
 def agent_has_polled():

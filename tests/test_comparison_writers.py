@@ -155,6 +155,16 @@ def test_hostile_names_stay_text() -> None:
     assert len(drawn(comparison)) == 3
 
 
+def test_a_name_with_newlines_adds_no_line_to_the_terminal() -> None:
+    forged = "ray\nrun 1 is 99 times faster"
+    made = replace(
+        report(), source=replace(report().source, labels={**report().source.labels, "backend": forged})
+    )
+    text = on_terminal(compare([made, spread_out()]), width=400)
+    assert "ray�run 1 is 99 times faster" in text
+    assert [line for line in text.splitlines() if line.lstrip().startswith("run 1 is")] == []
+
+
 def test_plain_text_keeps_letters_and_loses_control() -> None:
     assert plain("ä→ü\x1b[2J\r\n") == "ä→ü�[2J��"
 

@@ -25,7 +25,7 @@ from tests.made_ledgers import (
     search,
     worker,
 )
-from tests.made_recordings import (
+from tests.made_threads import (
     MS,
     SECOND,
     agent,
@@ -181,9 +181,53 @@ def test_threads_that_ran_marked_trials_are_the_workers() -> None:
     ]  # fmt: skip
     owners = {**search(), 2000: (Owner(owned.PYTHON, "Python thread web", None, None), None)}
     (process,) = of_search(owners, *marks).processes
-    assert given_input(process, "workers") == (5, "Python threads that ran a marked trial")
+    assert given_input(process, "workers") == (5, "Python threads that ran trials, by marks or stacks")
     assert line(process, "Python workers").threads == 5
     assert process.differences == ("1 thread of Python thread web: outside the model",)
+
+
+def stacks(*tids: int, file: str, function: str) -> list[Line]:
+    """Made stacks that show threads in one function of a library."""
+    t_ns = 2 * SECOND
+    return [
+        {
+            "kind": "stacks.frames",
+            "t_ns": t_ns,
+            "frame": [7],
+            "file": [file],
+            "function": [function],
+            "line": [1],
+        },
+        {"kind": "stacks.chains", "t_ns": t_ns, "stack": [3], "frames": [[7]]},
+        {"kind": "stacks", "t_ns": t_ns, "tid": list(tids), "stack": [3] * len(tids)},
+    ]
+
+
+def test_stacks_tell_the_workers_of_a_program_that_marks_nothing() -> None:
+    owners = {**search(), 2000: (Owner(owned.PYTHON, "Python thread web", None, None), None)}
+    file = "/site-packages/optuna/study/_optimize.py"
+    (process,) = of_search(
+        owners, *stacks(*range(101, 106), file=file, function="_optimize_sequential")
+    ).processes
+    assert line(process, "Optuna workers").threads == 5
+    assert line(process, "libgomp (torch)").teams == (LedgerTeams(5, 63, "Optuna worker"),)
+    assert process.differences == ("1 thread of Python thread web: outside the model",)
+
+
+def test_a_thread_of_the_same_pool_is_a_worker_too() -> None:
+    file = "/site-packages/optuna/study/_optimize.py"
+    other = Owner(owned.PYTHON, "Python thread ThreadPoolExecutor-1_0", None, None)
+    owners = {**search(), 2000: (other, None)}
+    (process,) = of_search(owners, *stacks(101, file=file, function="_optimize_sequential")).processes
+    assert line(process, "Optuna workers").threads == 5
+    assert line(process, other.label).threads == 1
+
+
+def test_who_waits_for_workers_is_none() -> None:
+    file = "/site-packages/joblib/parallel.py"
+    for function, count in (("Parallel.__call__", 0), ("BatchedCalls.__call__", 1)):
+        (process,) = of_search(search(workers=1), *stacks(101, file=file, function=function)).processes
+        assert sum(each.threads for each in process.lines if each.label == "joblib worker") == count
 
 
 def test_masters_that_were_not_found_are_said_to_be_missing() -> None:

@@ -70,7 +70,7 @@ def test_threads_that_come_and_go_are_accounted_for(tmp_path: Path) -> None:
         assert process.threads == sum(line.threads for line in process.lines)
     over_time = [each.threads for each in report.ledger.over_time]
     sums = [
-        None if None in column else sum(map(int, filter(None, column)))
+        None if None in column else sum(count or 0 for count in column)
         for column in zip(*over_time, strict=True)
     ]
     assert tuple(sums) == report.timeline.threads

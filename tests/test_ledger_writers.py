@@ -19,8 +19,8 @@ from corelens.reports.report import OwnerSeries, Report, ThreadLedger
 from corelens.reports.sections import sections
 from corelens.reports.terminal import show
 from tests.made_ledgers import TQDM, UNKNOWN, accounted, of_search, running, search
-from tests.made_recordings import MS, SECOND, counted, ended, header, ran, recording
 from tests.made_reports import report
+from tests.made_threads import MS, SECOND, counted, ended, header, ran, recording
 
 OPTUNA = {"backend": "optuna-threads", "workers": "5"}
 STORY = "387 = 1 main + 5 Optuna workers + 1 tqdm monitor + 5 x 63 libgomp (torch) + 63 OpenBLAS (numpy) + 2 unknown"

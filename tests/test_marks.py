@@ -39,6 +39,8 @@ REPORT: Line = {
     "torch_interop_threads": None,
     "cpu_count": 2,
     "variables": {},
+    "loads": [],
+    "module_threads": {},
     "versions": {},
     "python": "3.11.7",
     "python_threads": {},
@@ -169,6 +171,21 @@ def test_a_mark_of_another_shape_is_a_gap_said_once(spool: Spool, change: dict[s
     assert lines[0]["reason"] == "broken"
 
 
+LOAD: Line = {
+    "module": "numpy",
+    "monotonic_ns": 1200,
+    "inherited": False,
+    "variables": {"OMP_NUM_THREADS": "1"},
+}
+
+
+def test_the_loads_of_a_report_move_onto_the_clock_of_the_recording() -> None:
+    line = pools.converted({**REPORT, "loads": [{**LOAD, "extra": 1}]}, 1000)
+    assert line is not None
+    (load,) = line["loads"]
+    assert load == {"module": "numpy", "t_ns": 200, "inherited": False, "variables": LOAD["variables"]}
+
+
 def test_a_report_of_the_agent_has_the_documented_fields_and_no_other(spool: Spool) -> None:
     write(spool, "agent-3-1.jsonl", json.dumps({**REPORT, "extra": 1}) + "\n")
     (line,) = look(PoolsProbe(spool, 1000))
@@ -176,9 +193,20 @@ def test_a_report_of_the_agent_has_the_documented_fields_and_no_other(spool: Spo
     assert (line["kind"], line["t_ns"], line["cpu_count"]) == ("pools", 500, 2)
 
 
-@pytest.mark.parametrize(
-    "change", [{"pid": None}, {"moment": 3}, {"libraries": {}}, {"variables": None}, {"monotonic_ns": None}]
-)
+BROKEN: list[dict[str, Any]] = [
+    {"pid": None},
+    {"moment": 3},
+    {"libraries": {}},
+    {"variables": None},
+    {"monotonic_ns": None},
+    {"loads": None},
+    {"loads": [3]},
+    {"loads": [{**LOAD, "monotonic_ns": "soon"}]},
+    {"loads": [{**LOAD, "variables": []}]},
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
 def test_a_report_of_another_shape_is_a_gap(spool: Spool, change: dict[str, Any]) -> None:
     assert pools.converted({**REPORT, **change}, 0) is None
     write(spool, "agent-3-1.jsonl", json.dumps({**REPORT, **change}) + "\nnonsense\n")

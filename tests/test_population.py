@@ -7,7 +7,7 @@ from corelens.reports.facts.population import Population, population
 from corelens.reports.facts.processes import lives
 from corelens.reports.facts.threads import threads
 from corelens.vocabulary import Line, columnar_line
-from tests.made_recordings import MS, SECOND, agent, born, counted, died, ended, listed, recording
+from tests.made_threads import MS, SECOND, agent, born, counted, died, ended, listed, recording
 
 
 def people(*lines: Line) -> Population:

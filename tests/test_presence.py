@@ -13,7 +13,7 @@ from corelens.reports.facts.presence import Present, present
 from corelens.reports.facts.processes import lives
 from corelens.reports.facts.threads import Thread, threads
 from corelens.vocabulary import Line
-from tests.made_recordings import MS, SECOND, born, ended, listed, ran, recording
+from tests.made_threads import MS, SECOND, born, ended, listed, ran, recording
 
 
 def roll(lines: Iterable[Line], *counts: tuple[int, int]) -> list[Present]:

@@ -155,8 +155,12 @@ def test_threads_that_come_and_go_are_all_told(tmp_path: Path) -> None:
     ):
         for _ in range(6):
             program.hear()
-            threads = len(os.listdir(f"/proc/{program.pid}/task"))  # noqa: PTH208
-            wait_until(lambda now=threads: _threads_seen(path, program) == now, "the threads to be seen")
+            # A thread that was joined may still be on its way out.
+            task = f"/proc/{program.pid}/task"
+            wait_until(
+                lambda task=task: _threads_seen(path, program) == len(os.listdir(task)),  # noqa: PTH208
+                "the threads to be seen",
+            )
             program.say("on")
         assert looking.end() == 0
     recording = read(path)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,7 @@ def delivery(args: argparse.Namespace, recordings: Sequence[Path]) -> Delivery:
 def print_or_write(text: str, output: Path | None) -> None:
     """Write the whole text to the file, or to stdout without one."""
     if output is None:
+        _show_what_it_can()
         sys.stdout.write(text)
     else:
         write_whole(output, text.encode())
@@ -79,11 +80,19 @@ def show_or_write(show: Callable[[Console], None], output: Path | None) -> None:
     from rich.console import Console
 
     if output is None and sys.stdout.isatty():
+        _show_what_it_can()
         show(Console(highlight=False, markup=False, emoji=False))
         return
     buffer = StringIO()
     show(Console(file=buffer, width=_PLAIN_WIDTH, highlight=False, markup=False, emoji=False))
     print_or_write("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n", output)
+
+
+def _show_what_it_can() -> None:
+    """Let a stdout of few letters, such as that of a Latin-1 locale, show question marks for the others."""
+    stdout: object = sys.stdout
+    if isinstance(stdout, TextIOWrapper):
+        stdout.reconfigure(errors="replace")
 
 
 def _form(args: argparse.Namespace) -> str:

@@ -29,6 +29,9 @@ WATCHED = (
 )  # fmt: skip
 """Modules that bring native thread pools."""
 
+LATER_LOADED = ("scipy.linalg",)
+"""Modules inside these that load a native library of their own, which the outer one does not."""
+
 LIMIT_VARIABLES = (
     "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "OMP_PLACES", "OMP_DYNAMIC",
     "OMP_MAX_ACTIVE_LEVELS", "GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "KMP_BLOCKTIME", "KMP_AFFINITY",
@@ -87,20 +90,23 @@ def guarded(act: Callable[[], Any]) -> Callable[[], Any]:
 class Watcher:
     """A finder that finds nothing: it notices the first import *inside* a watched package.
 
-    Asking whether a package exists is not importing it, so the package's own name does not count. The finder
-    stays where it is: to take it out while some thread walks the list would hide the next finder.
+    Asking whether a package exists is not importing it, so the package's own name does not count. The first
+    import inside comes before the package's native libraries are loaded, so the limit variables of that
+    moment are the ones that those libraries read. The finder stays where it is: to take it out while some
+    thread walks the list would hide the next finder.
     """
 
     def __init__(self, agent: Agent) -> None:
-        self._waiting = set(WATCHED)
-        self._loaded = guarded(agent.loaded)
+        self._waiting = {*WATCHED, *LATER_LOADED}
+        self._agent = agent
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         """Find nothing, always."""
-        top = name.partition(".")[0]
-        if top in self._waiting and top in sys.modules:
-            self._waiting.discard(top)
-            self._loaded()
+        package = name.rpartition(".")[0]
+        if package in self._waiting and package in sys.modules:
+            self._waiting.discard(package)
+            guarded(lambda: self._agent.note_load(package))()
+            guarded(self._agent.loaded)()
 
 
 class Agent:
@@ -116,12 +122,18 @@ class Agent:
         self._due_s = 0.0
         self._delay_s = _FIRST_DELAY_S
         self._last: dict[str, Any] | None = None
+        self._loads: list[dict[str, Any]] = []
         self._enter_process()
 
     def _enter_process(self) -> None:
         self._pid = os.getpid()
         self._path = f"{self._spool}/agent-{self._pid}-{start_ticks()}.jsonl"
         self._ended = False
+
+    def note_load(self, package: str) -> None:
+        """Keep the limit variables as a package finds them that is about to load its native libraries."""
+        load = {"module": package, "monotonic_ns": monotonic_ns(), "inherited": False}
+        self._loads.append({**load, "variables": limit_variables()})
 
     def loaded(self) -> None:
         """Arrange to report a watched library whose import has begun."""
@@ -154,6 +166,7 @@ class Agent:
         """Begin again under the new process's own name."""
         self._enter_process()
         self._last = None
+        self._loads = [{**load, "inherited": True} for load in self._loads]
         self._end_with_multiprocessing()
         if self._watch is not None:
             self._begin("fork")
@@ -210,6 +223,8 @@ class Agent:
             **found,
             "cpu_count": os.cpu_count(),
             "variables": limit_variables(),
+            "loads": list(self._loads),
+            "module_threads": module_threads(),
             "versions": loaded_versions(),
             "python": ".".join(map(str, sys.version_info[:3])),
             "python_threads": python_threads() if self._pools is not None else {},
@@ -252,7 +267,7 @@ def is_loading(name: str) -> bool:
 
 def is_any_loading() -> bool:
     """Whether the import of a watched module is still going on."""
-    return any(is_loading(name) for name in WATCHED if name in sys.modules)
+    return any(is_loading(name) for name in WATCHED + LATER_LOADED if name in sys.modules)
 
 
 def attributes(module: Any) -> dict[str, Any]:
@@ -269,6 +284,15 @@ def loaded_versions() -> dict[str, str]:
     loaded = [name for name in PACKAGES if name in sys.modules]
     said = {name: attributes(settled_module(name)).get("__version__") for name in loaded}
     return {PACKAGES[name]: str(version) for name, version in said.items() if isinstance(version, str)}
+
+
+def module_threads() -> dict[str, int]:
+    """Threads by module, of those that tell their number without starting anything."""
+    values = {
+        "numexpr": guarded(attributes(settled_module("numexpr")).get("get_num_threads", int))(),
+        "numba": attributes(settled_module("numba.core.config")).get("NUMBA_NUM_THREADS"),
+    }
+    return {name: value for name, value in values.items() if isinstance(value, int) and value > 0}
 
 
 def limit_variables() -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 NS_PER_S = 1_000_000_000
 MOST_BINS = 600
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)
+_HOUR_NS = 3600 * NS_PER_S
 # Two readings to a bin, so that the jitter of single readings evens out.
 _PERIODS_PER_BIN = 2
 # So much silence means that nobody looked: the recorder writes of itself every second.
@@ -38,11 +39,12 @@ class Grid:
 
 def grid_for(end_ns: int, period_ns: int) -> Grid:
     """Choose the finest round step with at most 600 bins and two samples to a bin."""
-    least_s = max(end_ns / MOST_BINS, _PERIODS_PER_BIN * period_ns) / NS_PER_S
-    step_s = next((step for step in _STEPS_S if step >= least_s * (1 - 1e-9)), None)
-    if step_s is None:
-        step_s = -(-int(least_s) // 3600) * 3600
-    return Grid(round(step_s * NS_PER_S), max(end_ns, 1))
+    least_ns = max(-(-end_ns // MOST_BINS), _PERIODS_PER_BIN * period_ns)
+    steps_ns = (round(step_s * NS_PER_S) for step_s in _STEPS_S)
+    whole_hours_ns = -(-least_ns // _HOUR_NS) * _HOUR_NS
+    return Grid(
+        next((step_ns for step_ns in steps_ns if step_ns >= least_ns), whole_hours_ns), max(end_ns, 1)
+    )
 
 
 class Amounts:
@@ -51,11 +53,13 @@ class Amounts:
     def __init__(self, grid: Grid) -> None:
         self.grid = grid
         self.bins = [0.0] * grid.count
+        self._reach_ns = grid.end_ns
 
     def add(self, start_ns: int, end_ns: int, amount: float) -> None:
         """Spread an amount; what lies outside the grid falls to its first or last bin."""
         last = len(self.bins) - 1
         step = self.grid.step_ns
+        self._reach_ns = max(self._reach_ns, end_ns)
         first_bin, last_bin = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
         if first_bin >= last_bin or end_ns <= start_ns:
             self.bins[last_bin] += amount
@@ -68,7 +72,10 @@ class Amounts:
 
     def rates(self) -> list[float]:
         """Amount per nanosecond in each bin: cores, when CPU nanoseconds were added."""
-        return [amount / self.grid.width_ns(index) for index, amount in enumerate(self.bins)]
+        widths = [self.grid.width_ns(index) for index in range(len(self.bins))]
+        # The last look may come after the end: what it adds was not used within a sliver of a last bin.
+        widths[-1] += self._reach_ns - self.grid.end_ns
+        return [amount / width for amount, width in zip(self.bins, widths, strict=True)]
 
     def until(self, t_ns: int) -> float:
         """What fell to the time before `t_ns`."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
+from operator import itemgetter
 
 from corelens.recording import Recording
 from corelens.reports.facts.bins import Amounts, Grid
 from corelens.reports.facts.pace import Pace
 from corelens.reports.facts.processes import Life, Lives, start_ns
+
+_Row = tuple[int, int, int | None]
+"""When, which pid, and its clock."""
 
 
 @dataclass(slots=True)
@@ -79,12 +85,23 @@ def _advance(clock: Clock, t_ns: int, total_ns: int, pace: Pace, cores: int, bus
 
 
 def _readings(recording: Recording, lives: Lives) -> Iterator[tuple[int, Life, int]]:
+    kinds = (_clock_rows(recording), _repeated_rows(recording))
+    for t_ns, pid, cpu_ns in heapq.merge(*kinds, key=itemgetter(0)):
+        life = lives.at(pid, t_ns)
+        if life is not None and cpu_ns is not None:
+            yield t_ns, life, int(cpu_ns)
+
+
+def _clock_rows(recording: Recording) -> Iterator[_Row]:
     for line in recording.lines("processes"):
-        t_ns = line["t_ns"]
-        for pid, cpu_ns in zip(line["pid"], line["cpu_ns"], strict=False):
-            life = lives.at(pid, t_ns)
-            if life is not None and cpu_ns is not None:
-                yield t_ns, life, int(cpu_ns)
+        yield from zip(repeat(line["t_ns"]), line["pid"], line["cpu_ns"])
+
+
+def _repeated_rows(recording: Recording) -> Iterator[_Row]:
+    """Where a birth is lost, its repetition may hold the only reading of a process that does nothing."""
+    for line in recording.lines("process.born"):
+        if line["again"]:
+            yield line["t_ns"], line["pid"], line["cpu_ns"]
 
 
 def _slow_readings(

@@ -90,14 +90,16 @@ def _user_share(recording: Recording) -> float | None:
     footer = recording.footer
     if footer is not None and footer["user_ns"] is not None and footer["system_ns"] is not None:
         return _share(footer["user_ns"], footer["system_ns"])
-    first: dict[int, tuple[int, int]] = {}
-    last: dict[int, tuple[int, int]] = {}
+    user_ns = system_ns = 0
+    before: dict[int, tuple[int, int]] = {}
     for line in recording.lines("process.detail"):
-        for pid, user_ns, system_ns in zip(line["pid"], line["user_ns"], line["system_ns"], strict=False):
-            first.setdefault(pid, (user_ns, system_ns))
-            last[pid] = (user_ns, system_ns)
-    user_ns = sum(max(0, last[pid][0] - first[pid][0]) for pid in last)
-    return _share(user_ns, sum(max(0, last[pid][1] - first[pid][1]) for pid in last))
+        for pid, user, system in zip(line["pid"], line["user_ns"], line["system_ns"], strict=False):
+            # Counters that go backwards are those of another process with the pid.
+            then = before.get(pid, (user, system))
+            user_ns += max(0, user - then[0])
+            system_ns += max(0, system - then[1])
+            before[pid] = (user, system)
+    return _share(user_ns, system_ns)
 
 
 def _share(user_ns: int, system_ns: int) -> float | None:

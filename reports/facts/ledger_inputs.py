@@ -73,7 +73,7 @@ class Inference:
             # With one worker, Optuna and joblib run the work in the main thread.
             return Size(int(told) if int(told) > 1 else 0, f"the label workers={told}")
         if self.workers.threads:
-            return Size(len(self.workers.threads), "Python threads that ran a marked trial")
+            return Size(len(self.workers.threads), "Python threads that ran trials, by marks or stacks")
         seen = sum(len(group.threads) for group in self._of(owned.PYTHON))
         return Size(seen, "Python threads seen")
 

@@ -23,6 +23,7 @@ KINDS = (
 OPENMP = frozenset({owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL})
 NOT_RECORDED = "owners were not recorded"
 _DIGITS = re.compile(r"\d+")
+_LAST_NUMBER = re.compile(r"(.*[-_])\d+$")
 _COPY = re.compile(r"\(([^()]*)\)$")
 _ONE_THREAD = "Python thread"
 _PARTS_OF_A_POOL = "multiprocessing pool: "
@@ -102,6 +103,12 @@ def _pattern(owner: Owner, managed: bool) -> str:
         if owner.label in (_MANAGER, _FEEDER) and managed:
             return EXECUTOR_THREADS.name
     return owner.label
+
+
+def pool_of(label: str) -> str | None:
+    """What the threads of one pool share in their labels; None for a label without a number at its end."""
+    found = _LAST_NUMBER.match(label)
+    return found[1] if found else None
 
 
 def _group(pattern: str, threads: list[Thread], owned_by: Mapping[Thread, Owned], workers: Workers) -> Group:

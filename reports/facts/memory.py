@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from corelens.recording import Recording
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.spread import spread
 from corelens.reports.report import Memory
+
+# An end sorts behind a reading of the same moment.
+_READ, _ENDED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,14 @@ def _pss(recording: Recording, lives: Lives) -> dict[Life, int]:
 
 def _together(read: dict[Life, list[tuple[int, int]]]) -> Iterable[tuple[int, int]]:
     """Sum over processes of the last size read, until each ends."""
-    events = [(t_ns, life, size) for life, sizes in read.items() for t_ns, size in sizes]
-    # The end sorts behind a reading of the same moment.
-    ends = [(life.died_ns, life, 0) for life in read if life.died_ns is not None]
+    readings = [(t_ns, _READ, life, size) for life, sizes in read.items() for t_ns, size in sizes]
+    ends = [(life.died_ns, _ENDED, life, 0) for life in read if life.died_ns is not None]
     current: dict[Life, int] = {}
     total = 0
-    for t_ns, life, size in sorted([*events, *ends], key=lambda event: event[0]):
-        total += size - current.get(life, 0)
-        current[life] = size
+    # What one look reads is of one moment: none of it is a total by itself.
+    moment = itemgetter(0, 1)
+    for (t_ns, _), together in itertools.groupby(sorted([*readings, *ends], key=moment), key=moment):
+        for *_, life, size in together:
+            total += size - current.get(life, 0)
+            current[life] = size
         yield t_ns, total

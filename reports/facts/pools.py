@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelens.recording import Recording
+from corelens.reports.facts.limit_libraries import chosen
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.report import Pool, PoolView
 from corelens.vocabulary import Line
-
-# threadpoolctl, which the agent uses to look, sets them itself.
-_SET_BY_LOOKING = frozenset({"KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK"})
 
 
 def pools(recording: Recording, lives: Lives) -> tuple[Pool, ...]:
@@ -20,7 +18,9 @@ def pools(recording: Recording, lives: Lives) -> tuple[Pool, ...]:
 
 def views(recording: Recording, lives: Lives) -> tuple[PoolView, ...]:
     """What each of these processes believes about cores and limits."""
-    return tuple(_view(life, line) for life, line in _last(recording, lives).items())
+    limits = recording.lines("limits")
+    quota = limits[-1]["quota_cores"] if limits else None
+    return tuple(_view(life, line, quota) for life, line in _last(recording, lives).items())
 
 
 def _last(recording: Recording, lives: Lives) -> dict[Life, Line]:
@@ -64,8 +64,9 @@ def _name(library: Line) -> str:
     return f"{named} ({prefix})" if named == "openmp" and prefix else named
 
 
-def _view(life: Life, line: Line) -> PoolView:
-    at_exec, now = life.variables, line["variables"]
+def _view(life: Life, line: Line, quota_cores: float | None) -> PoolView:
+    at_exec = None if life.variables is None else chosen(life.variables)
+    now = None if line["variables"] is None else chosen(line["variables"])
     return PoolView(
         pid=life.pid,
         role=life.role,
@@ -73,11 +74,13 @@ def _view(life: Life, line: Line) -> PoolView:
         variables_at_exec=at_exec,
         variables_now=now,
         changed_late=() if at_exec is None or now is None else _changed(at_exec, now),
+        affinity_cores=life.affinity_cores,
+        quota_cores=quota_cores,
     )
 
 
 def _changed(at_exec: dict[str, str], now: dict[str, str]) -> tuple[str, ...]:
-    names = sorted({*at_exec, *now} - _SET_BY_LOOKING)
+    names = sorted({*at_exec, *now})
     return tuple(name for name in names if at_exec.get(name) != now.get(name))
 
 

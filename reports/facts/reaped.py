@@ -8,6 +8,7 @@ clock ticks, rounded down twice, so they never show too much.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -43,6 +44,7 @@ class Hidden:
 class _Parent:
     """What one process reaped, by its own counters and by what is known of its children."""
 
+    ended_ns: int | None
     base_ns: int = 0
     readings: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     children: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -56,8 +58,22 @@ class _Parent:
     @property
     def known_ns(self) -> int:
         """CPU of the recorded children that had ended at the last reading."""
-        last_ns = self.readings[-1][0] if self.readings else 0
-        return sum(cpu_ns for died_ns, cpu_ns in self.children if died_ns <= last_ns)
+        return sum(cpu_ns for died_ns, cpu_ns in self.children if died_ns <= self.last_ns)
+
+    @property
+    def last_ns(self) -> int:
+        """When its counters were read last."""
+        return self.readings[-1][0] if self.readings else 0
+
+    @property
+    def reaped_ns(self) -> int:
+        """All that it reaped while it was recorded, also after its last reading.
+
+        Most processes are reaped so fast that nobody reads their counters once more.
+        """
+        until_ns = math.inf if self.ended_ns is None else self.ended_ns
+        later_ns = sum(cpu_ns for died_ns, cpu_ns in self.children if self.last_ns < died_ns <= until_ns)
+        return max(self.counted_ns, self.known_ns) + later_ns
 
     @property
     def hidden_ns(self) -> int:
@@ -70,20 +86,31 @@ def hidden(recording: Recording, lives: Lives, clocks: Clocks) -> Hidden:
     parents = _parents(recording, lives)
     for life in _children_first(lives):
         parent = lives.parent(life)
-        if parent is not None and life.died_ns is not None:
-            total_ns = (clocks.by_life[life].total_ns or 0) + _reaped_ns(parents[life])
-            parents[parent].children.append((life.died_ns, total_ns))
+        died_ns = _ended_ns(recording, clocks, life)
+        if parent is not None and died_ns is not None:
+            # What it reaped before the recording reaches the next parent up as well.
+            before_ns, while_ns = parents[life].base_ns, parents[life].reaped_ns
+            total_ns = (clocks.by_life[life].total_ns or 0) + before_ns + while_ns
+            parents[parent].children.append((died_ns, total_ns))
     for life, counted in parents.items():
         _spread(counted, life.born_ns, clocks.busy)
     between_ns = sum(parent.hidden_ns for parent in parents.values())
     return _with_wait4(recording, clocks, parents[lives.root], lives.root, between_ns)
 
 
+def _ended_ns(recording: Recording, clocks: Clocks, life: Life) -> int | None:
+    """When it ended; where its death may be among what was lost to damage, when it was seen last."""
+    lossy = bool(recording.damage or recording.missing_chunks)
+    return clocks.by_life[life].read_ns if lossy and life.died_ns is None else life.died_ns
+
+
 def _with_wait4(recording: Recording, clocks: Clocks, root: _Parent, life: Life, between_ns: int) -> Hidden:
     truth_ns = waited_ns(recording)
     if truth_ns is None:
         return Hidden(between_ns, 0, 0)
-    seen_ns = clocks.by_life[life].used_ns + max(root.counted_ns, root.known_ns)
+    # Where the program itself was lost to damage, another process stands in as the root, and reaped nothing.
+    known = life.pid == recording.header["target"]["pid"]
+    seen_ns = clocks.by_life[life].used_ns + root.reaped_ns if known else clocks.used_ns + between_ns
     fill_ns = max(0, truth_ns - seen_ns)
     clocks.busy.add(0, clocks.busy.grid.end_ns, fill_ns)
     surplus_ns = clocks.used_ns + between_ns + fill_ns - truth_ns
@@ -99,7 +126,7 @@ def waited_ns(recording: Recording) -> int | None:
 
 
 def _parents(recording: Recording, lives: Lives) -> dict[Life, _Parent]:
-    parents = {life: _Parent() for life in lives.all}
+    parents = {life: _Parent(life.died_ns) for life in lives.all}
     first: set[Life] = set()
     for line in recording.lines("process.detail"):
         t_ns = line["t_ns"]
@@ -113,11 +140,6 @@ def _parents(recording: Recording, lives: Lives) -> dict[Life, _Parent]:
             first.add(life)
             parents[life].readings.append((t_ns, user_ns + system_ns))
     return parents
-
-
-def _reaped_ns(parent: _Parent) -> int:
-    """All CPU that reaches the next parent up, what was reaped before the recording included."""
-    return parent.base_ns + max(parent.counted_ns, parent.known_ns)
 
 
 def _spread(parent: _Parent, born_ns: int, busy: Amounts) -> None:

@@ -19,6 +19,8 @@ from corelens.reports.facts import (
     reaped,
     recorder_cost,
     source,
+    stacks,
+    thread_limits,
     threads,
     timeline,
     tree,
@@ -90,6 +92,8 @@ def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
         recorder=cost,
         unseen=unseen.unseen(recording, seen),
         ledger=accounted,
+        limits=thread_limits.limits(recording, lives, owned_by),
+        stacks=stacks.stacks(recording, lives),
     )
 
 

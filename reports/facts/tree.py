@@ -5,6 +5,9 @@ from __future__ import annotations
 from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.report import TreeNode
 
+# Options of the interpreter whose value is a word of its own.
+_WITH_VALUE = ("-W", "-X", "--check-hash-based-pycs")
+
 
 def tree(lives: Lives, threads: dict[Life, int]) -> tuple[TreeNode, ...]:
     """Arrange the processes of `threads`; those whose parent is not among them stand at the top."""
@@ -42,6 +45,8 @@ def label(life: Life) -> str:
 def _program_of(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """What an interpreter runs: a module, a script without its folder, or nothing that has a name."""
     for place, argument in enumerate(arguments):
+        if place and arguments[place - 1] in _WITH_VALUE:
+            continue
         if argument == "-m":
             return ("-m", *arguments[place + 1 : place + 2])
         if argument == "-c":

@@ -77,7 +77,7 @@ def _trial(begin: Line, end: Line | None) -> Trial:
     attributes: dict[str, Any] = {**begin["attributes"], **(end["attributes"] if end else {})}
     number, params = attributes.get("number"), attributes.get("params")
     return Trial(
-        number=number if isinstance(number, int) else None,
+        number=number if isinstance(number, int) and not isinstance(number, bool) else None,
         pid=begin["pid"],
         tid=begin["tid"],
         begin_s=begin["t_ns"] / _NS_PER_S,
@@ -96,7 +96,11 @@ def _number(value: object) -> float | None:
     """A finite number, or None; a truth value is no number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _overlap(found: Iterable[Trial], last_s: float, wall_s: float) -> float:
