@@ -19,7 +19,7 @@ from corelens.recording import RecordingWriter
 from corelens.scenarios.search.explosion import Machine, PlannedRun, plan_explosion
 from corelens.scenarios.search.settings import SearchSettings
 from corelens.vocabulary import Line, columnar_line
-from tests.made_recordings import SECOND, born, counted, died, header, listed, recording
+from tests.made_threads import SECOND, born, counted, died, header, listed, recording
 
 REPLAY = next(command for command in COMMANDS if command.name == "replay")
 MACHINE = Machine(torch_threads=2, cores=2, blas=("numpy",))

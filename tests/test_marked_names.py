@@ -17,7 +17,7 @@ from corelens.reports.facts.owners import owners
 from corelens.reports.facts.processes import lives
 from corelens.reports.facts.threads import threads
 from corelens.vocabulary import Line, columnar_line
-from tests.made_recordings import MS, SECOND, born, listed, recording
+from tests.made_threads import MS, SECOND, born, listed, recording
 
 PYTHON = "/usr/lib/libpython3.11.so.1.0"
 
