@@ -29,6 +29,13 @@ def mark(name: str, **attributes: object) -> None:
         _write(name, "point", None, attributes)
 
 
+def threads() -> None:
+    """Record what the Python threads of this process are called now, so that a report can name them."""
+    if _spool is not None:
+        names = {str(thread.native_id): _called(thread) for thread in threading.enumerate()}
+        _write("threads", "point", None, {"names": names})
+
+
 def begin(name: str, **attributes: object) -> str | None:
     """Open a span and return its key for `end`; None when nobody records."""
     if _spool is None:
@@ -52,6 +59,12 @@ def span(name: str, **attributes: object) -> Generator[None]:
         yield
     finally:
         end(name, key)
+
+
+def _called(thread: threading.Thread) -> str:
+    """Its name; one that was merely numbered gets its class beside it, as Python does with a target."""
+    numbered = thread.name.removeprefix("Thread-").isdecimal() and type(thread) is not threading.Thread
+    return f"{thread.name} ({type(thread).__name__})" if numbered else thread.name
 
 
 def _write(name: str, phase: str, key: str | None, attributes: dict[str, object]) -> None:

@@ -14,6 +14,7 @@ from textwrap import fill
 from corelens.cli import COMMANDS, parser
 from corelens.errors import MEANINGS
 from corelens.reports.comparison_json import comparison_fields
+from corelens.reports.explosion_json import explosion_fields
 from corelens.reports.facts.limit_readers import LIBRARIES, Library
 from corelens.reports.facts.limit_verdicts import VERDICTS
 from corelens.reports.schema import json_fields
@@ -56,6 +57,12 @@ COMPARISON_INTRO = """\
 
 `corelens compare FILE FILE --json` prints one object, with the units in the keys as above. A figure is null
 where it was not measured; `absent` beside it says why.
+"""
+
+EXPLOSION_INTRO = """\
+## The JSON of the explosion
+
+`corelens replay explosion -o DIR` writes one object into `DIR/explosion.json`.
 """
 
 COMMAND_INTRO = """\
@@ -163,7 +170,11 @@ def field_row(field: Field, columnar: bool) -> tuple[str, ...]:
 
 def report_json() -> Iterator[str]:
     """Every key of the JSON report and of the JSON comparison."""
-    for intro, fields in ((JSON_INTRO, json_fields()), (COMPARISON_INTRO, comparison_fields())):
+    for intro, fields in (
+        (JSON_INTRO, json_fields()),
+        (COMPARISON_INTRO, comparison_fields()),
+        (EXPLOSION_INTRO, explosion_fields()),
+    ):
         yield intro
         rows = ((f"`{path}`", form, unit, meaning) for path, form, unit, meaning in fields)
         yield from table(("key", "type", "unit", "meaning"), rows)

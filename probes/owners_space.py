@@ -44,6 +44,7 @@ class Space:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.memory = Memory(folder)
+        self._vector = _vector(folder)
         try:
             self._maps = read_maps(folder)
         except procfs.Unreadable:
@@ -71,8 +72,14 @@ class Space:
         return not self._images
 
     def is_gone(self) -> bool:
-        """Whether the process executed another program since, or ended."""
-        return not self._images or not self.memory.read(self._images[0].header, 1)
+        """Whether the process executed another program since, or ended.
+
+        A child of vfork(2), as Python's subprocess and its spawned workers are, has the memory of its parent
+        until its exec. That memory stays readable afterwards, so that only the vector tells.
+        """
+        if not self._images or not self.memory.read(self._images[0].header, 1):
+            return True
+        return _vector(self._folder) != self._vector
 
     def is_code(self, address: int) -> bool:
         """Whether an address lies in the code of a mapped file."""
@@ -150,3 +157,11 @@ class Space:
     def _holds(self, body: Body) -> bool:
         mapping = self._maps.at(body.image.header + body.offset)
         return mapping is not None and self._stands(mapping)
+
+
+def _vector(folder: str) -> bytes:
+    """What the kernel handed to the program at its exec: addresses that are drawn anew for each."""
+    try:
+        return procfs.read_bytes(f"{folder}/auxv")
+    except procfs.Unreadable:
+        return b""

@@ -18,7 +18,9 @@ WORK_KEYS = (
 )  # fmt: skip
 """Labels that say what was computed."""
 
-CONFIGURATION_KEYS = ("backend", "limit_threads", "workers", "start_method", "address", "device")
+CONFIGURATION_KEYS = (
+    "backend", "limit_threads", "workers", "start_method", "address", "device", "emulate_cores",
+)  # fmt: skip
 """Labels that say how it was run."""
 
 _MACHINE: dict[str, Callable[[Report], object]] = {

@@ -78,6 +78,21 @@ int main(void) {
     return (int)read(0, &c, 1);
 }
 """
+VFORKING = r"""
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int status;
+    if (vfork() == 0) {
+        char c;
+        dprintf(1, "%d\n", (int)getpid());
+        if (read(0, &c, 1) == 1) execv(argv[1], argv + 1);
+        _exit(1);
+    }
+    return (int)wait(&status) < 0;
+}
+"""
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make namespaces")
 
 
@@ -288,6 +303,20 @@ def test_another_program_by_exec(tmp_path: Path) -> None:
         assert {row["tid"] for row in after} == living_threads({target.pid})
     assert [row["how"] for row in after] == ["main", "start-routine", "start-routine"]
     assert before.isdisjoint(row["tid"] for row in after)
+
+
+def test_a_child_of_vfork_has_the_memory_of_its_parent_until_its_exec(tmp_path: Path) -> None:
+    program = compiled(tmp_path, PROGRAM, "-pthread")
+    vforking = compiled(tmp_path, VFORKING, name="vforking")
+    with running([str(vforking), str(program)]) as target:
+        child = int(target.hear())
+        with looking(child) as on:
+            before = on.look()
+            target.say("")
+            assert target.hear() == "ready"
+            after = on.look(2)
+    assert [row["how"] for row in before.values()] == ["main"]
+    assert files(after, child) == ["program", "program"]
 
 
 def test_threads_that_outlive_the_first(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_trial_that_raises_fails_alone(backend: BackendName, monkeypatch: pyte
         return intact(settings, params, seed)
 
     monkeypatch.setattr(objective, "best_per_generation", breaking)
-    outcome = execute(settings, storage=None, quiet=True)
+    outcome = execute(settings, storage=None, bar=False)
     failed = outcome.results.failed
     assert len(outcome.results.trials) == 3
     assert [(trial.params, trial.value) for trial in failed] == [(doomed[0], None)]

@@ -128,7 +128,8 @@ def test_results_and_marks_tell_the_same_story(tmp_path: Path) -> None:
     found = json.loads(target.read_text())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results.json", "spool"]
     marks = read_marks(spool)
-    assert [mark["name"] for mark in marks] == ["search", "import", "import", *["trial"] * 4]
+    names = ["search", "import", "import", "trial", "trial", "threads", "trial", "trial"]
+    assert [mark["name"] for mark in marks] == names
     assert marks[0]["attributes"] == found["settings"]
     began = {m["attributes"]["number"]: m["attributes"] for m in marks if is_trial(m, "begin")}
     ended = {m["attributes"]["number"]: m["attributes"] for m in marks if is_trial(m, "end")}

@@ -15,16 +15,17 @@ DEFAULT_RATE_HZ = 10.0
 
 
 def add_parser(subparsers: Any) -> None:
-    """Declare `replay search` and `replay study`."""
+    """Declare `replay search`, `replay study` and `replay explosion`."""
     parser = subparsers.add_parser(
         "replay",
-        help="run a scenario under the recorder, or a study of all backends",
+        help="run a scenario under the recorder: one search, a study of all backends, the thread explosion",
         description="Run a scenario under the recorder, with the in-process agent.",
     )
     parser.set_defaults(run=_no_scenario)
     scenarios = parser.add_subparsers(title="scenarios", metavar="SCENARIO", prog="corelens replay")
     _add_search(scenarios)
     _add_study(scenarios)
+    _add_explosion(scenarios)
 
 
 def recorder_flags(args: argparse.Namespace, output: Path, labels: dict[str, object]) -> list[str]:
@@ -63,7 +64,7 @@ def run_study(args: argparse.Namespace) -> int:
 def _no_scenario(_args: argparse.Namespace) -> int:
     from corelens.errors import UsageError
 
-    raise UsageError("no scenario given", "use: corelens replay search, or: corelens replay study")
+    raise UsageError("no scenario given", "use one of: corelens replay search, study, explosion")
 
 
 def _add_search(scenarios: Any) -> None:
@@ -120,8 +121,20 @@ def _add_study(scenarios: Any) -> None:
     parser.set_defaults(run=run_study)
 
 
+def _add_explosion(scenarios: Any) -> None:
+    from corelens.cli.explosion import add_explosion, replay_explosion
+
+    parser = add_explosion(scenarios)
+    _add_rate(parser)
+    parser.set_defaults(run=replay_explosion)
+
+
 def _add_recording_options(parser: argparse.ArgumentParser) -> None:
+    _add_rate(parser)
+    parser.add_argument("--no-agent", action="store_true", help="do not look at native pools from inside")
+
+
+def _add_rate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=float, default=DEFAULT_RATE_HZ, metavar="HZ", help="samples per second (default: 10)"
     )
-    parser.add_argument("--no-agent", action="store_true", help="do not look at native pools from inside")

@@ -7,24 +7,20 @@ recorder's cost is measured in a process that does nothing else.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from corelens.cli.supervised import last_line, stopped_by_signals, supervised
 from corelens.errors import CorelensError, ExitCode, OutputExists, OutputFailed, UsageError
 
 if TYPE_CHECKING:
     from corelens.cli.study_progress import Progress
     from corelens.scenarios.search.study import PlannedRun
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Name = TypeVar("_Name", bound=str)
 
 
@@ -63,7 +59,7 @@ def replay_study(args: argparse.Namespace) -> int:
     waiting = _still_to_do(args, runs)
     ended: list[Ended] = []
     try:
-        with _stopped_by_signals(), progress(len(waiting)) as shown:
+        with stopped_by_signals(), progress(len(waiting)) as shown:
             for run in waiting:
                 ended.append(_replay(args, run, shown))
     except KeyboardInterrupt:
@@ -160,64 +156,12 @@ def _replay(args: argparse.Namespace, run: PlannedRun, shown: Progress) -> Ended
     search = [*run.argv, "--results", str(kept.results), "--quiet"]
     shown.begin(run.stem)
     begun = time.monotonic()
-    code = _supervised([sys.executable, "-m", "corelens", *flags, "--quiet", "--", *search], kept.log)
-    ended = Ended(run, code, _last_line(kept.log))
+    code = supervised([sys.executable, "-m", "corelens", *flags, "--quiet", "--", *search], kept.log)
+    ended = Ended(run, code, last_line(kept.log))
     if ended.skipped:
         kept.recording.unlink(missing_ok=True)
     shown.end(run.stem, time.monotonic() - begun, _outcome(ended))
     return ended
-
-
-def _supervised(argv: list[str], log: Path) -> int:
-    """Run to the end with its output in `log`.
-
-    A first interrupt is handed on and waited for, a second one asks the whole group to end, a third kills it.
-    """
-    with log.open("wb") as output:
-        # A session of its own: a Ctrl-C at the terminal reaches us alone, so the run gets exactly one.
-        child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    interrupts = 0
-    while True:
-        try:
-            code = child.wait()
-        except KeyboardInterrupt:
-            interrupts += 1
-            _end(child, interrupts)
-        else:
-            break
-    if interrupts:
-        raise KeyboardInterrupt
-    return code
-
-
-def _end(child: subprocess.Popen[bytes], interrupts: int) -> None:
-    if interrupts == 1:
-        child.send_signal(signal.SIGINT)
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM if interrupts == 2 else signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Generator[None]:
-    """Let SIGTERM and SIGHUP end a study as Ctrl-C does, so that no run outlives it."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in _STOPPING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip().removeprefix("corelens: ") if lines else "it said nothing"
 
 
 def _outcome(ended: Ended) -> str:

@@ -79,6 +79,8 @@ class Inference:
 
     def _seen(self) -> Size:
         machine = self._machine()
+        if self._emulated_cores() is not None:
+            return Size(machine.logical, f"the label emulate_cores={machine.logical}")
         if machine.affinity is not None:
             return Size(machine.affinity, "its affinity")
         return Size(machine.logical, "logical cores of the machine")
@@ -193,7 +195,15 @@ class Inference:
         return self.life is self.known.root and backend in WORKERS_ARE_THREADS
 
     def _machine(self) -> Machine:
+        emulated = self._emulated_cores()
+        if emulated is not None:
+            return Machine(emulated, emulated, emulated, self.known.machine)
         return Machine(self.known.logical, self.known.physical, self.life.affinity_cores, self.known.machine)
+
+    def _emulated_cores(self) -> int | None:
+        """Cores of the machine whose pools a replay of the search gave to all its processes."""
+        told = self.known.labels.get("emulate_cores", "")
+        return int(told) if told.isdecimal() else None
 
     def _agent(self, key: str) -> Size | None:
         """What the agent saw last until then, or first after."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import cast
 
 from corelens.recording import Recording
 from corelens.reports.facts import owned
@@ -206,14 +207,27 @@ def _readings(recording: Recording, threads: _Threads) -> dict[Thread, _Reading]
 
 
 def _names(recording: Recording, threads: _Threads) -> dict[Thread, str]:
-    """Names as the interpreter knows them; what the agent said stands where nothing else did."""
+    """Names as the interpreter knows them; what the agent or a mark said stands where nothing else did."""
     found: dict[Thread, str] = {}
     for line in sorted(recording.lines("pools"), key=_time):
         said: dict[str, str] = line["python_threads"] or {}
         _keep(found, threads, line["t_ns"], ((int(tid), name) for tid, name in said.items()))
+    for line in sorted(recording.lines("mark"), key=_time):
+        if line["name"] == "threads":
+            _keep(found, threads, line["t_ns"], _marked(line, threads))
     for line in sorted(recording.lines("threads.python"), key=_time):
         _keep(found, threads, line["t_ns"], zip(line["tid"], line["name"], strict=False))
     return found
+
+
+def _marked(line: Line, threads: _Threads) -> Iterator[tuple[int, str]]:
+    """What `corelens.marks.threads()` said of the process that called it; a mark can hold anything."""
+    names = line["attributes"].get("names")
+    for tid, name in cast(dict[object, object], names if isinstance(names, dict) else {}).items():
+        if isinstance(tid, str) and tid.isdecimal() and isinstance(name, str):
+            thread = threads.at(int(tid), line["t_ns"])
+            if thread is not None and thread.life is not None and thread.life.pid == line["pid"]:
+                yield int(tid), name
 
 
 def _keep(found: dict[Thread, str], threads: _Threads, t_ns: int, named: Iterable[tuple[int, str]]) -> None:

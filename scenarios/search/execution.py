@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import tempfile
 import time
@@ -10,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from corelens import marks
 from corelens.errors import CorelensError
 from corelens.scenarios.search.backends import registry
 from corelens.scenarios.search.backends.protocol import Backend, Report, Search
 from corelens.scenarios.search.interrupt import interruption
-from corelens.scenarios.search.progress import bar_beside, wanted
+from corelens.scenarios.search.progress import bar_beside
 from corelens.scenarios.search.results import SearchResults, TrialResult
 from corelens.scenarios.search.settings import SearchSettings
 from corelens.scenarios.search.space import draw
@@ -29,13 +31,13 @@ class Outcome:
     signal_number: int | None
 
 
-def execute(settings: SearchSettings, *, storage: Path | None, quiet: bool) -> Outcome:
+def execute(settings: SearchSettings, *, storage: Path | None, bar: bool) -> Outcome:
     """Run a search; trials that a broken backend lost are failed trials in its results."""
     trials: list[TrialResult] = []
     began_s = time.monotonic()
     with interruption.on_signals():
         try:
-            lost = _run(registry.load(settings.backend), settings, storage, quiet, trials.append)
+            lost = _run(registry.load(settings.backend), settings, storage, bar, trials.append)
         except (KeyboardInterrupt, SystemExit):
             # SystemExit is how Ray ends a program on SIGTERM.
             number = interruption.signal_number or signal.SIGTERM
@@ -48,14 +50,13 @@ def execute(settings: SearchSettings, *, storage: Path | None, quiet: bool) -> O
 
 
 def _run(
-    backend: Backend, settings: SearchSettings, storage: Path | None, quiet: bool, note: Report
+    backend: Backend, settings: SearchSettings, storage: Path | None, bar: bool, note: Report
 ) -> Exception | None:
     entry = registry.REGISTRY[settings.backend]
     with _journal(storage, stored=entry.stored) as journal:
         study = create_study(settings, journal)
-        visible = wanted(quiet=quiet)
-        with bar_beside(note, settings, shown=visible and not entry.own_progress) as report:
-            search = Search(settings, study, journal, progress=visible and entry.own_progress)
+        with bar_beside(_naming_threads(note), settings, shown=bar and not entry.own_progress) as report:
+            search = Search(settings, study, journal, progress=bar and entry.own_progress)
             try:
                 backend(search, report)
             except CorelensError:
@@ -64,6 +65,17 @@ def _run(
             except Exception as error:
                 return error
     return None
+
+
+def _naming_threads(note: Report) -> Report:
+    """Say with the first result what the Python threads are called: none has ended, and no later one begins."""
+    name_threads = functools.cache(marks.threads)
+
+    def report(result: TrialResult) -> None:
+        name_threads()
+        note(result)
+
+    return report
 
 
 @contextmanager

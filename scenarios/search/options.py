@@ -99,6 +99,12 @@ def add_work_options(work: argparse._ArgumentGroup) -> None:  # pyright: ignore[
         " threadpoolctl or torch.set_num_threads in each worker (default: none)",
     )
     work.add_argument(
+        "--emulate-cores",
+        type=int,
+        metavar="N",
+        help="give native pools the sizes they would have on N cores; thread counts are then real, times are not",
+    )
+    work.add_argument(
         "--seed", type=int, default=DEFAULT_SEED, help=f"decides everything drawn (default: {DEFAULT_SEED})"
     )
 
@@ -108,7 +114,9 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--results", type=Path, metavar="FILE", help="write the results as JSON")
     output.add_argument("--force", action="store_true", help="replace FILE if it exists")
-    output.add_argument("--quiet", action="store_true", help="no progress bar")
+    bar = output.add_mutually_exclusive_group()
+    bar.add_argument("--quiet", action="store_true", help="no progress bar")
+    bar.add_argument("--bar", action="store_true", help="a progress bar also where no terminal shows it")
     output.add_argument(
         "--storage",
         type=Path,
@@ -143,6 +151,7 @@ def settings_from(namespace: argparse.Namespace, backend: BackendName | None = N
             start_method=_start_method(namespace, chosen, forced=backend is not None),
             address=_address(namespace, chosen, forced=backend is not None),
             seed=namespace.seed,
+            emulate_cores=namespace.emulate_cores,
         )
     )
 
@@ -157,7 +166,7 @@ def command_line(settings: SearchSettings, *extra: str) -> list[str]:
     for flag in ("trials", "generations", "seeds", "population", "workers", "device", "seed"):
         argv += [f"--{flag}", str(getattr(settings, flag))]
     argv += ["--limit-threads", settings.limit_threads]
-    for flag in ("stagnation_limit", "start_method", "address"):
+    for flag in ("stagnation_limit", "start_method", "address", "emulate_cores"):
         value = getattr(settings, flag)
         if value is not None:
             argv += [f"--{flag.replace('_', '-')}", str(value)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corelens import marks
 from corelens.errors import CorelensError, ExitCode, MissingExtra, OutputExists, UsageError
-from corelens.scenarios.search import options, results, thread_limits
+from corelens.scenarios.search import emulation, options, progress, results, thread_limits
 from corelens.scenarios.search.results import SearchResults, TrialResult
 from corelens.scenarios.search.settings import SearchSettings, labels
 
@@ -39,7 +39,8 @@ def _run(namespace: argparse.Namespace) -> int:
 
     from corelens.scenarios.search.execution import execute
 
-    outcome = execute(settings, storage=namespace.storage, quiet=namespace.quiet)
+    bar = progress.wanted(quiet=namespace.quiet, always=namespace.bar)
+    outcome = execute(settings, storage=namespace.storage, bar=bar)
     _print_trials(outcome.results)
     if namespace.results is not None:
         results.write(outcome.results, namespace.results)
@@ -52,7 +53,7 @@ def _run(namespace: argparse.Namespace) -> int:
 def load_workload(settings: SearchSettings) -> None:
     """Import what the search needs, with the thread limits set before or after as asked."""
     thread_limits.before_imports(settings.limit_threads)
-    with marks.span("import"):
+    with marks.span("import"), emulation.pools_of(settings.emulate_cores):
         for module, extra in _needed(settings):
             _require(module, extra)
     thread_limits.after_imports(settings.limit_threads)

@@ -13,9 +13,9 @@ from corelens.scenarios.search.results import TrialResult
 from corelens.scenarios.search.settings import SearchSettings
 
 
-def wanted(*, quiet: bool) -> bool:
-    """Say whether a bar is wanted: not when told to be quiet, not when stderr is no terminal."""
-    return not quiet and sys.stderr.isatty()
+def wanted(*, quiet: bool, always: bool) -> bool:
+    """Say whether a bar is wanted: not when told to be quiet, and without a terminal only when told so."""
+    return not quiet and (always or sys.stderr.isatty())
 
 
 @contextlib.contextmanager

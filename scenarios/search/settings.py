@@ -36,6 +36,8 @@ START_METHODS: tuple[StartMethod, ...] = get_args(StartMethod)
 SCALES: tuple[Scale, ...] = get_args(Scale)
 
 WITH_START_METHOD = frozenset({"process-pool", "process-executor"})
+# loky and Ray limit their workers' pools by cores that they count themselves.
+NOT_EMULATED = frozenset({"joblib-loky", "ray"})
 # Below four genomes there is nobody to select and cross beside the elite.
 SMALLEST_POPULATION = 4
 
@@ -63,7 +65,8 @@ class SearchSettings:
     """Everything that decides what a search computes and how it is run.
 
     `stagnation_limit` None means that no seed is cut short, `start_method` None that the backend starts no
-    processes itself, `address` None that the ray backend starts a cluster of its own.
+    processes itself, `address` None that the ray backend starts a cluster of its own, `emulate_cores` None that
+    native pools have the sizes that they take on this machine.
     """
 
     backend: BackendName
@@ -81,6 +84,7 @@ class SearchSettings:
     start_method: StartMethod | None
     address: str | None
     seed: int
+    emulate_cores: int | None = None
 
 
 def labels(settings: SearchSettings) -> dict[str, Label]:
@@ -96,6 +100,7 @@ def check(settings: SearchSettings) -> SearchSettings:
     if settings.stagnation_limit is not None:
         _at_least("stagnation-limit", settings.stagnation_limit, 1)
     _check_backend(settings)
+    _check_emulation(settings)
     _check_device(settings)
     return settings
 
@@ -119,6 +124,18 @@ def _check_backend(settings: SearchSettings) -> None:
         raise UsageError(
             f"--start-method does nothing with --backend {settings.backend}",
             f"use it with --backend {' or '.join(sorted(WITH_START_METHOD))}",
+        )
+
+
+def _check_emulation(settings: SearchSettings) -> None:
+    if settings.emulate_cores is None:
+        return
+    _at_least("emulate-cores", settings.emulate_cores, 1)
+    if settings.backend in NOT_EMULATED:
+        raise UsageError(
+            f"--emulate-cores cannot reach the workers of --backend {settings.backend}, which limits their pools"
+            " by the cores it counts itself",
+            "leave it out or choose another --backend",
         )
 
 

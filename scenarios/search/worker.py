@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from multiprocessing import resource_tracker
 
-from corelens.scenarios.search import interrupt, thread_limits
-from corelens.scenarios.search.settings import Limit
+from corelens.scenarios.search import emulation, interrupt, thread_limits
+from corelens.scenarios.search.settings import SearchSettings
 
 
-def start(limit: Limit) -> None:
+def start(settings: SearchSettings) -> None:
     """Prepare a new worker; the initializer of a pool or executor."""
     interrupt.leave_to_parent()
-    thread_limits.start_worker(limit)
+    emulation.import_as_on(settings.emulate_cores)
+    thread_limits.start_worker(settings.limit_threads)
 
 
 def start_tracker() -> None:

@@ -14,7 +14,7 @@ def run(search: Search, report: Report) -> None:
     """Run the trials on an executor; a search that ends early ends its workers too."""
     settings, work = search.settings, search.stored_work
     context = multiprocessing.get_context(settings.start_method)
-    executor = ProcessPoolExecutor(settings.workers, context, worker.start, (settings.limit_threads,))
+    executor = ProcessPoolExecutor(settings.workers, context, worker.start, (settings,))
     try:
         worker.start_tracker()
         with interrupt.held_back():

@@ -39,7 +39,7 @@ def _started(search: Search) -> Pool:
     context = multiprocessing.get_context(settings.start_method)
     worker.start_tracker()
     with interrupt.held_back():
-        return context.Pool(settings.workers, worker.start, (settings.limit_threads,))
+        return context.Pool(settings.workers, worker.start, (settings,))
 
 
 def _watched(results: IMapIterator[TrialResult], workers: frozenset[int | None]) -> Iterator[TrialResult]:
