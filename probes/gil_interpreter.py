@@ -140,6 +140,8 @@ class Finder:
                 raise Unverified("the layout of this version is not known")
             self._verify(one, gil, t_ns)
         except Unverified as error:
+            # Opened between a vfork and its exec, this is the parent's memory and stays it: open it anew.
+            one.close()
             one.next_try_ns = t_ns + _FIRST_RETRY_NS
             if one.tries >= _TRIES or "not known" in str(error):
                 one.next_try_ns = t_ns + _LONGEST_RETRY_NS

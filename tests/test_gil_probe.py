@@ -239,6 +239,20 @@ def test_another_program_in_the_same_process_is_found_anew(tmp_path: Path, probe
     assert (row["looks"], row["switches"]) == (2, 3)
 
 
+def test_memory_opened_before_an_exec_is_opened_anew(tmp_path: Path, probe: GilProbe) -> None:
+    # As of a child of vfork: what was opened is its parent's memory, and goes on to be that.
+    made = FakePython(tmp_path, tids=(100, 101), switches=500).write()
+    (tmp_path / "100" / "task" / "101" / "status").unlink()
+    (tmp_path / "100" / "task" / "101").rmdir()
+    assert lines_of(probe, 0, 100) == {}
+    (tmp_path / "100" / "mem").unlink()
+    made.tids, made.switches = (100,), 3
+    made.write()
+    found = lines_of(probe, ROUND_NS, 100)
+    assert found["gil.found"][0]["gil"] == "yes"
+    assert found["gil"][0]["switches"] == 3
+
+
 def test_a_reused_pid_is_another_process(tmp_path: Path, probe: GilProbe) -> None:
     FakePython(tmp_path).write()
     lines_of(probe, 0, 100)
