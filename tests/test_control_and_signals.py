@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ def blocked() -> set[int]:
     return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 
 
+def send_to_self(number: int) -> None:
+    """Send this thread a signal. One sent to the process may reach a thread of a library, which obeys it."""
+    signal.pthread_kill(threading.get_ident(), number)
+
+
 def readable(descriptor: int) -> bool:
     return bool(select.select([descriptor], [], [], 0)[0])
 
@@ -46,7 +52,7 @@ def readable(descriptor: int) -> bool:
 def test_a_signal_is_read_and_not_obeyed(reader: SignalReader) -> None:
     """The default of this one would end the process."""
     assert not readable(reader.descriptor)
-    os.kill(os.getpid(), signal.SIGUSR1)
+    send_to_self(signal.SIGUSR1)
     assert readable(reader.descriptor)
     assert list(reader.read()) == [Received(signal.SIGUSR1, from_terminal=False)]
     assert list(reader.read()) == []
@@ -54,7 +60,7 @@ def test_a_signal_is_read_and_not_obeyed(reader: SignalReader) -> None:
 
 def test_several_are_read_at_once(reader: SignalReader) -> None:
     for number in OURS:
-        os.kill(os.getpid(), number)
+        send_to_self(number)
     assert {received.number for received in reader.read()} == set(OURS)
 
 
@@ -73,7 +79,7 @@ def test_only_the_wanted_are_blocked_and_only_until_the_end() -> None:
 
 def test_what_waits_at_the_end_is_dropped() -> None:
     reader = SignalReader(OURS)
-    os.kill(os.getpid(), signal.SIGUSR1)
+    send_to_self(signal.SIGUSR1)
     reader.close()
     assert signal.sigpending() == set()
 
@@ -91,7 +97,7 @@ def test_an_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         reader = SignalReader(OURS)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        send_to_self(signal.SIGUSR1)
         assert list(reader.read()) == []
         assert blocked() & set(OURS) == {signal.SIGUSR2}
         reader.close()
@@ -329,7 +335,7 @@ def program() -> Generator[Program]:
 
 def test_a_supervised_program_gets_what_is_sent_to_us(program: Program, reader: SignalReader) -> None:
     control = ChildControl(program.pid, reader, None)
-    os.kill(os.getpid(), signal.SIGUSR1)
+    send_to_self(signal.SIGUSR1)
     control.supervise()
     assert program.end() == 4
     assert not control.gave_up
