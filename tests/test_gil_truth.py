@@ -195,11 +195,14 @@ MUTEX_C = r"""
 #include <pthread.h>
 #include <time.h>
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Twenty turns to a call, so that the interpreter lock is hardly touched. */
 void work(void) {
     struct timespec nap = {0, 2000000};
-    pthread_mutex_lock(&mutex);
-    nanosleep(&nap, 0);
-    pthread_mutex_unlock(&mutex);
+    for (int turn = 0; turn < 20; turn++) {
+        pthread_mutex_lock(&mutex);
+        nanosleep(&nap, 0);
+        pthread_mutex_unlock(&mutex);
+    }
 }
 """
 
@@ -241,10 +244,10 @@ def test_a_threading_lock_is_no_trouble_of_the_gil(tmp_path: Path) -> None:
     report = work(tmp_path, LOCKED)
     gil = only(report)
     assert gil.pattern == "none"
-    assert gil.wait_share is not None
-    assert gil.wait_share <= 0.02
     lock = report.locks[0]
     assert (lock.pattern, lock.threads, lock.shared) == ("convoy", 4, False)
+    # Each turn takes the interpreter lock as well, and a thread that lost its core meanwhile is waited for.
+    assert gil.waited_thread_s < lock.blocked_s / 10
     assert lock.waiters_mean > 2
 
 
