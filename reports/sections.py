@@ -63,7 +63,7 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), _ledger(report), _limits(report), _gil(report), _waits(report),
+        _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
         _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
@@ -192,7 +192,7 @@ def _tree(report: Report) -> Section:
     )
 
 
-def _ledger(report: Report) -> Section:
+def ledger_section(report: Report) -> Section:
     ledger = report.ledger
     if ledger is None or ledger_rows.short_equation(ledger) is None:
         return Section("Thread ledger")

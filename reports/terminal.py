@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from corelens.reports.formatting import plain
 from corelens.reports.report import Report
-from corelens.reports.sections import Section, headline, place, sections, title, troubles
+from corelens.reports.sections import Section, headline, ledger_section, place, sections, title, troubles
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -22,6 +22,12 @@ _CURVE_WIDTH = 60
 def show(report: Report, console: Console) -> None:
     """Print the report; the console decides about colours and width."""
     for part in _parts(report):
+        console.print(part)
+
+
+def show_ledger(report: Report, console: Console) -> None:
+    """Print the thread ledger alone."""
+    for part in _section(ledger_section(report)):
         console.print(part)
 
 

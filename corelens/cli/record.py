@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corelens.errors import UsageError
+from corelens.errors import NothingMeasured, UsageError
 
 if TYPE_CHECKING:
     from corelens.probes.session import RecordOptions
@@ -19,7 +20,8 @@ Start CMD and record it with all its children, or attach to a running process wi
 
 The program's exit code passes through (128 and the signal's number where a signal ended it), its standard
 streams are its own, and signals are forwarded. Ctrl-C reaches the program as usual and the recording ends
-with it; a second Ctrl-C ends the recording at once. Attached with -p, Ctrl-C ends the recording alone."""
+with it; a second Ctrl-C ends the recording at once. Attached with -p, Ctrl-C ends the recording alone, and the
+thread ledger is printed: how many threads there were, and which library made them."""
 
 _EXAMPLES = """\
 examples:
@@ -119,8 +121,24 @@ def run(args: argparse.Namespace) -> int:
         say_on_stderr(_BLOCKING)
     outcome = record(options)
     if not args.quiet and outcome.path.exists():
+        if options.pid is not None:
+            _print_ledger(outcome.path)
         say_on_stderr(f"recorded {outcome.path}; see it with: corelens report {outcome.path}")
     return outcome.exit_code
+
+
+def _print_ledger(path: Path) -> None:
+    """Print who made the threads of the process: what somebody who attaches to it wants to know first.
+
+    Of a program that we start stdout is its own, so there the report tells it.
+    """
+    from corelens.cli.report import summarised
+    from corelens.cli.report_options import show_or_write
+    from corelens.reports.terminal import show_ledger
+
+    with contextlib.suppress(NothingMeasured):
+        report = summarised(path)
+        show_or_write(lambda console: show_ledger(report, console), None)
 
 
 def options_from(args: argparse.Namespace) -> RecordOptions:

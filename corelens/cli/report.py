@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.file is None:
         raise UsageError("report got no recording", "name one: corelens report FILE")
     to = delivery(args, [args.file])
-    report = _summarised(args.file)
+    report = summarised(args.file)
     if to.form == "terminal":
         _to_terminal(report, to.output)
     else:
@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _summarised(path: Path) -> Report:
+def summarised(path: Path) -> Report:
+    """Read and sum up a recording, with the names that the libraries on this machine add."""
     from corelens.recording import read
     from corelens.reports.elf import SymbolsOnDisk
     from corelens.reports.facts import summarise
