@@ -403,6 +403,24 @@ class ThreadLedger:
 
 
 @dataclass(frozen=True, slots=True)
+class ShortLivedThreads:
+    """Threads and processes that began and ended between two looks. The kernel counts births per machine only."""
+
+    made_on_machine: int | None
+    """Everything that the kernel made while it was recorded, for anybody; None where its counter was not read."""
+    seen_in_tree: int
+    """What of it was seen in the recorded tree."""
+    unseen_at_most: int | None
+    """The rest: an upper bound, because other programs make threads too."""
+    per_process: int | None
+    """0 where the bound is 0; otherwise unknown."""
+    reason: str | None
+    """Why the number per process is unknown."""
+    used_at_most_core_s: float
+    """What the clocks of the processes show beyond the threads that were seen: an upper bound as well."""
+
+
+@dataclass(frozen=True, slots=True)
 class GilThread:
     """A thread that was seen holding the interpreter lock, or waiting for it."""
 
@@ -534,6 +552,7 @@ class Report:
     recorder: Recorder
     unseen: tuple[Unseen, ...]
     ledger: ThreadLedger | None = None
+    short_lived: ShortLivedThreads | None = None
     limits: tuple[Limit, ...] = ()
     stacks: PythonStacks | None = None
     """None: nobody looked at Python stacks."""

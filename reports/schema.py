@@ -62,6 +62,7 @@ COUNTS = frozenset(
         "predicted", "difference", "configured_threads", "observed_threads",
         "looks", "failed_looks", "samples", "active_samples", "gil_samples", "idle_samples", "unknown_samples",
         "dropped_samples", "left_out_samples", "held_looks", "handoffs", "waiters_peak",
+        "made_on_machine", "seen_in_tree", "unseen_at_most", "per_process",
     }
 )  # fmt: skip
 """Names of numbers that count things."""

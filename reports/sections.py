@@ -201,9 +201,25 @@ def ledger_section(report: Report) -> Section:
         ledger_rows.COLUMNS,
         ledger_rows.NUMERIC,
         tuple(ledger_rows.rows(ledger)),
-        tuple(ledger_rows.notes(ledger)),
+        (*ledger_rows.notes(ledger), *_short_lived(report)),
         tuple(ledger_rows.equations(ledger)),
     )
+
+
+def _short_lived(report: Report) -> Iterator[str]:
+    found = report.short_lived
+    if found is None:
+        return
+    if found.unseen_at_most is None:
+        yield f"short-lived: unknown, {found.reason}"
+    elif found.unseen_at_most:
+        yield (
+            f"short-lived: at most {found.unseen_at_most} threads and processes began and ended between two looks"
+            f" ({found.made_on_machine} were made on the machine, {found.seen_in_tree} of them were seen here);"
+            f" they used at most {found.used_at_most_core_s:.2f} core-seconds"
+        )
+    else:
+        yield "short-lived: none; every thread and process that the machine made meanwhile was seen here"
 
 
 def _limits(report: Report) -> Section:

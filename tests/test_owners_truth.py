@@ -244,12 +244,17 @@ def test_each_copy_of_libgomp_is_its_own(tmp_path: Path) -> None:
 
 
 def test_threads_that_come_and_go(tmp_path: Path) -> None:
-    """None is given to another library, and those that three rounds saw are told."""
+    """None is given to another library, and those that three rounds saw are told.
+
+    Rounds come 50 times a second, so that on a machine with time to spare three of them take less than 100 ms.
+    """
     library = compiled(tmp_path, CHURN_LIBRARY, "-shared", "-fPIC", "-pthread", name="libchurn.so")
     program = compiled(tmp_path, CHURN, "-pthread", "-ldl", name="churn")
     logger = Logger(tmp_path)
     output = tmp_path / "run.corelens"
-    done, recording = record(output, logger.around([str(program), str(library)]), "--budget", "0")
+    done, recording = record(
+        output, logger.around([str(program), str(library)]), "--budget", "0", "--rate", "50"
+    )
     assert done.returncode == 0
     truth = Truth(recording, logger.creations(), seen_often(recording))
     # A thread that ended within its creator's pthread_create could not be logged.

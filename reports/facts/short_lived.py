@@ -16,6 +16,9 @@ from corelens.recording import Recording
 from corelens.reports.facts.clocks import Clocks
 from corelens.reports.facts.processes import Life, Lives, start_ns
 from corelens.reports.facts.threads import Thread
+from corelens.reports.report import ShortLivedThreads
+
+_NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,18 @@ def short_lived(recording: Recording, lives: Lives, threads: Iterable[Thread], c
     known = unseen == 0
     why_unknown = None if known else "the kernel counts births for the whole machine only"
     return ShortLived(made, seen, unseen, 0 if known else None, why_unknown, hidden)
+
+
+def told(found: ShortLived) -> ShortLivedThreads:
+    """The same as a report has it: for the whole tree."""
+    return ShortLivedThreads(
+        made_on_machine=found.made_on_machine,
+        seen_in_tree=found.seen_in_tree,
+        unseen_at_most=found.unseen_at_most,
+        per_process=found.per_process,
+        reason=found.reason,
+        used_at_most_core_s=sum(found.cpu_at_most_ns.values()) / _NS_PER_S,
+    )
 
 
 def _seen(recording: Recording, lives: Lives, threads: tuple[Thread, ...], begin_ns: int, end_ns: int) -> int:

@@ -21,6 +21,7 @@ from corelens.reports.facts import (
     processes,
     reaped,
     recorder_cost,
+    short_lived,
     source,
     stacks,
     thread_limits,
@@ -151,6 +152,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Report:
     return replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
+        short_lived=short_lived.told(short_lived.short_lived(recording, lives, everyone, basis.clock)),
         limits=thread_limits.limits(recording, lives, owned),
         stacks=python and replace(python, gil_waiters=held_up.gil_waiters, lock_waiters=held_up.lock_waiters),
         gil=held_up.gil,
