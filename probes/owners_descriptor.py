@@ -18,9 +18,9 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from corelens.probes.owners_elf import MappedElf
-from corelens.probes.owners_maps import Image
-from corelens.probes.owners_memory import LOWEST_ADDRESS, Memory
+from corelens.probes.mapped_elf import MappedElf
+from corelens.probes.process_maps import Image
+from corelens.probes.process_memory import LOWEST_ADDRESS, Memory
 
 MACHINE = platform.machine()
 _SYS_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100, "riscv64": 100}.get(MACHINE)

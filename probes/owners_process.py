@@ -8,8 +8,8 @@ from pathlib import Path
 
 from corelens.probes import owners_stack, procfs
 from corelens.probes.owners_descriptor import Descriptor, Refused, RobustList, address_at, at_head
-from corelens.probes.owners_maps import Image
 from corelens.probes.owners_space import Answer, Space, Unsure
+from corelens.probes.process_maps import Image
 
 # A thread that is being born has its descriptor filled within microseconds; one that is still unknown after so
 # many looks is written down as unknown, and asked again only with the keyframes.

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 
 from corelens.probes import procfs
+from corelens.probes.mapped_elf import MappedElf
 from corelens.probes.owners_descriptor import Descriptor, Layouts, layouts
-from corelens.probes.owners_elf import MappedElf
-from corelens.probes.owners_maps import Image, Mapping, read_maps, stands
-from corelens.probes.owners_memory import Memory
 from corelens.probes.owners_rtti import Bodies, Body
 from corelens.probes.owners_teams import Teams
+from corelens.probes.process_maps import Image, Mapping, read_maps, stands
+from corelens.probes.process_memory import Memory
 
 # Reading an object that is no thread's body costs 4 us; a start routine that was handed none so often never is.
 _MOST_BODY_MISSES = 3
