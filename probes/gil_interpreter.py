@@ -11,6 +11,7 @@ from typing import Any
 from corelens.probes import gil_image, gil_layout, procfs
 from corelens.probes.gaps import Gaps
 from corelens.probes.gil_layout import Gil, Unverified
+from corelens.probes.process_memory import Memory
 from corelens.vocabulary import Line
 
 CONTENDED_NS = 1_000_000_000
@@ -36,7 +37,7 @@ class Interpreter:
     def __init__(self, pid: int, start_ticks: int) -> None:
         self.pid = pid
         self.start_ticks = start_ticks
-        self.memory: int | None = None
+        self.memory: Memory | None = None
         self.exe: str | None = None
         self.exe_read_ns = 0
         self.version: tuple[int, int] | None = None
@@ -60,15 +61,12 @@ class Interpreter:
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of its memory; none where they cannot be read."""
-        try:
-            return os.pread(self.memory, size, address) if self.memory is not None else b""
-        except (OSError, OverflowError):
-            return b""
+        return self.memory.read(address, size) if self.memory is not None else b""
 
     def close(self) -> None:
         """Give the descriptor of its memory back."""
         if self.memory is not None:
-            os.close(self.memory)
+            self.memory.close()
             self.memory = None
 
     @property
@@ -117,7 +115,7 @@ class Finder:
             if exe != one.exe:
                 one.exe, one.retry_ns, one.tries = exe, _FIRST_RETRY_NS, 0
             if one.memory is None:
-                one.memory = _open_memory(self._proc, one.pid)
+                one.memory = Memory(f"{self._proc}/{one.pid}")
             runtime = gil_image.find_runtime(self._proc, one.pid, one.read)
         except procfs.Unreadable as error:
             self._try_later(one, t_ns)
@@ -227,11 +225,3 @@ class Finder:
 def how(gil: Gil) -> str:
     """Where the offsets come from, in the words of `gil.found`."""
     return "published" if gil.published else "offsets"
-
-
-def _open_memory(proc: Path, pid: int) -> int:
-    path = f"{proc}/{pid}/mem"
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise procfs.Unreadable(path, procfs.reason_of(error), error.strerror or "") from error

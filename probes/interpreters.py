@@ -53,7 +53,7 @@ class Interpreters:
         if exe not in self._embedded:
             # A library of this name may be loaded later than we look; such a host is rare and stays unseen.
             try:
-                maps = procfs.read_bytes(f"{self._proc}/{pid}/maps")
+                maps = procfs.read_mappings(f"{self._proc}/{pid}")
             except procfs.Unreadable:
                 return False
             self._embedded[exe] = _LIBRARY.search(maps) is not None

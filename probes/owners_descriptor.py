@@ -101,7 +101,7 @@ def layouts(memory: Memory, images: list[Image]) -> Layouts:
     """The layouts to try: the one that the C library of the process describes, else those known by heart."""
     for image in images:
         if _GLIBC.fullmatch(os.path.basename(image.path)):  # noqa: PTH119
-            described = _described(memory, MappedElf(memory, image.header))
+            described = _described(memory, MappedElf(memory.read, image.header))
             if described is not None:
                 return (described,)
     return _BY_HEART.get(MACHINE, ())
@@ -161,7 +161,7 @@ def _described(memory: Memory, library: MappedElf) -> Layout | None:
     symbols = library.symbols(_DESCRIBED)
     offsets: list[int] = []
     for name in _DESCRIBED:
-        data = memory.read(symbols.get(name, 0), _DESCRIPTION.size)
+        data = memory.read(symbols[name].address, _DESCRIPTION.size) if name in symbols else b""
         if len(data) < _DESCRIPTION.size:
             return None
         offsets.append(_DESCRIPTION.unpack(data)[2])

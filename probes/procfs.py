@@ -72,13 +72,11 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def read_mappings(proc: Path, pid: int) -> bytes:
-    """The text of /proc/PID/maps; raises Unreadable.
-
-    The kernel gives it in whole lines, so that a read comes back short long before the end.
-    """
-    path = f"{proc}/{pid}/maps"
+def read_mappings(folder: str) -> bytes:
+    """The text of maps in the folder of a process or thread, however long; raises Unreadable."""
+    path = f"{folder}/maps"
     try:
+        # read_bytes has a bound, which a program with very many mappings exceeds.
         with open(path, "rb", buffering=1 << 16) as file:  # noqa: PTH123
             return file.read()
     except OSError as error:

@@ -162,7 +162,8 @@ def test_exported_names_are_found_where_the_linker_put_them() -> None:
     memory = Memory("/proc/self")
     images = read_maps("/proc/self").images()
     library = next(image for image in images if Path(image.path).name.startswith("libc.so"))
-    found = MappedElf(memory, library.header).symbols(["getpid", "no_such_name_anywhere"])
+    symbols = MappedElf(memory.read, library.header).symbols(["getpid", "no_such_name_anywhere"])
+    found = {name: symbol.address for name, symbol in symbols.items()}
     assert found == {"getpid": ctypes.cast(libc.getpid, ctypes.c_void_p).value}
     memory.close()
 
@@ -171,7 +172,7 @@ def test_what_is_no_elf_file_has_no_names_and_no_build_id(fake: FakeProcess) -> 
     memory = fake.memory()
     fake.put(0x100000, b"\x7fELF\x02\x01" + b"\xff" * 200)
     for header in (0x100000, 0x200000, 0x900000):
-        elf = MappedElf(memory, header)
+        elf = MappedElf(memory.read, header)
         assert elf.build_id() is None
         assert elf.symbols(["getpid"]) == {}
     memory.close()
