@@ -11,6 +11,7 @@ from typing import Any
 from corelens.probes import gil_image, gil_layout, procfs
 from corelens.probes.gaps import Gaps
 from corelens.probes.gil_layout import Gil, Unverified
+from corelens.probes.namespaces import outer_tids
 from corelens.probes.process_memory import Memory
 from corelens.vocabulary import Line
 
@@ -202,10 +203,8 @@ class Finder:
             tids = [int(name) for name in os.listdir(f"{self._proc}/{pid}/task")]  # noqa: PTH208
         except OSError as error:
             raise Unverified("the threads of the process cannot be listed") from error
-        if procfs.namespace_id(self._proc, pid, pid) in (pid, None):
-            return {tid: tid for tid in tids}
-        inner = ((procfs.namespace_id(self._proc, pid, tid), tid) for tid in tids)
-        return {within: tid for within, tid in inner if within is not None}
+        outer = outer_tids(self._proc, pid, tids)
+        return {tid: tid for tid in tids} if outer is None else outer
 
     def tid_of(self, one: Interpreter, state: int) -> int | None:
         """Kernel id of a thread by its state, read each time: the memory of an ended one is used again."""

@@ -207,15 +207,6 @@ def thread_group(proc: Path, tid: int) -> int:
         raise Unreadable(path, "broken", "no Tgid in the status file") from error
 
 
-def namespace_id(proc: Path, pid: int, tid: int) -> int | None:
-    """Id of a thread as its own PID namespace has it; None where the kernel does not tell, or it is gone."""
-    try:
-        ids = _colon_table(read_bytes(f"{proc}/{pid}/task/{tid}/status")).get(b"NSpid", b"").split()
-        return int(ids[-1]) if ids else None
-    except (Unreadable, ValueError):
-        return None
-
-
 def read_storage_bytes(proc: Path, pid: int) -> tuple[int, int]:
     """(bytes read from, bytes written to storage) of a process; raises Unreadable."""
     path = f"{proc}/{pid}/io"

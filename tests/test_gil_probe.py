@@ -272,8 +272,11 @@ def test_memory_that_cannot_be_read_is_a_gap(tmp_path: Path, probe: GilProbe) ->
     assert lines_of(probe, 200 * MS, 100) == {}
 
 
-def test_threads_of_another_pid_namespace_are_told_by_our_ids(tmp_path: Path, probe: GilProbe) -> None:
-    made = FakePython(tmp_path, tids=(100, 101), inner={100: 1, 101: 2}).write()
+@pytest.mark.parametrize("first", [1, 100])
+def test_threads_of_another_pid_namespace_are_told_by_our_ids(
+    tmp_path: Path, probe: GilProbe, first: int
+) -> None:
+    made = FakePython(tmp_path, tids=(100, 101), inner={100: first, 101: 2}).write()
     made.hold(101)
     assert lines_of(probe, 0, 100)["gil"][0]["holder"] == 101
 
