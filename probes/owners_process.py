@@ -8,9 +8,10 @@ from pathlib import Path
 
 from corelens.probes import owners_stack, procfs
 from corelens.probes.namespaces import inner_tid
-from corelens.probes.owners_descriptor import Descriptor, Refused, RobustList, address_at, at_head
+from corelens.probes.owners_descriptor import Descriptor, address_at, at_head
 from corelens.probes.owners_space import Answer, Space, Unsure
 from corelens.probes.process_maps import Image
+from corelens.probes.robust_list import Refused, RobustList
 
 # A thread that is being born has its descriptor filled within microseconds; one that is still unknown after so
 # many looks is written down as unknown, and asked again only with the keyframes.

@@ -15,13 +15,14 @@ import pytest
 from corelens.probes import owners_descriptor, owners_stack, procfs
 from corelens.probes.mapped_elf import MappedElf, gnu_hash, notes
 from corelens.probes.owners import OwnersProbe
-from corelens.probes.owners_descriptor import Layout, Refused, RobustList, at_head, layouts
+from corelens.probes.owners_descriptor import Layout, at_head, layouts
 from corelens.probes.owners_rights import refusal
 from corelens.probes.owners_rtti import Bodies
 from corelens.probes.owners_teams import Teams
 from corelens.probes.probe import Moment, Process
 from corelens.probes.process_maps import Maps, read_maps, stands
 from corelens.probes.process_memory import Memory
+from corelens.probes.robust_list import Refused, RobustList
 from corelens.reports.elf import ElfFile, SymbolsOnDisk
 from corelens.vocabulary import KINDS, Line
 from tests.thread_truth import compiled
