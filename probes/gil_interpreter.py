@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from corelens.probes import gil_image, gil_layout, procfs
 from corelens.probes.gaps import Gaps
 from corelens.probes.gil_layout import Gil, Unverified
+from corelens.probes.interpreters import is_named_python
 from corelens.probes.namespaces import outer_tids
 from corelens.probes.process_memory import Memory
 from corelens.vocabulary import Line
@@ -23,7 +23,6 @@ _TRIES = 20
 _FIRST_RETRY_NS = 100_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
 _ONCE_A_SECOND_NS = 1_000_000_000
-_PYTHON = re.compile(r"python[\d.]*[a-z]*$")
 
 
 class Interpreter:
@@ -189,7 +188,7 @@ class Finder:
 
     def _refused(self, one: Interpreter, error: procfs.Unreadable, t_ns: int) -> Iterator[Line]:
         detail = f"{error.detail}: the memory of a process is shown to those who may trace it"
-        if one.status is None and _PYTHON.search(one.exe or ""):
+        if one.status is None and is_named_python(one.exe or ""):
             one.status, one.reason = ("unknown", "nothing"), detail
         yield from self._gaps.say(t_ns, one.pid, "the GIL's state", error.reason, detail)
 
