@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corelens.probes.owners import OwnersProbe
-from corelens.probes.owners_maps import read_maps
 from corelens.probes.probe import Moment, Process
+from corelens.probes.process_maps import read_maps
 from corelens.vocabulary import Line
 
 TEAM = 8

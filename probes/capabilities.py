@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corelens.probes import cgroups, perf_events, pidfd, procfs, pyspy
-from corelens.probes.owners_descriptor import Refused, RobustList
+from corelens.probes.robust_list import Refused, RobustList
 from corelens.probes.spool import AGENT_FOLDER
 from corelens.vocabulary import Line
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from typing import Any
 from corelens.probes import gil_image, gil_layout, procfs
 from corelens.probes.gaps import Gaps
 from corelens.probes.gil_layout import Gil, Unverified
+from corelens.probes.interpreters import is_named_python
+from corelens.probes.namespaces import outer_tids
+from corelens.probes.process_memory import Memory
 from corelens.vocabulary import Line
 
 CONTENDED_NS = 1_000_000_000
@@ -21,7 +23,6 @@ _TRIES = 20
 _FIRST_RETRY_NS = 100_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
 _ONCE_A_SECOND_NS = 1_000_000_000
-_PYTHON = re.compile(r"python[\d.]*[a-z]*$")
 
 
 class Interpreter:
@@ -36,7 +37,7 @@ class Interpreter:
     def __init__(self, pid: int, start_ticks: int) -> None:
         self.pid = pid
         self.start_ticks = start_ticks
-        self.memory: int | None = None
+        self.memory: Memory | None = None
         self.exe: str | None = None
         self.exe_read_ns = 0
         self.version: tuple[int, int] | None = None
@@ -60,15 +61,12 @@ class Interpreter:
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of its memory; none where they cannot be read."""
-        try:
-            return os.pread(self.memory, size, address) if self.memory is not None else b""
-        except (OSError, OverflowError):
-            return b""
+        return self.memory.read(address, size) if self.memory is not None else b""
 
     def close(self) -> None:
         """Give the descriptor of its memory back."""
         if self.memory is not None:
-            os.close(self.memory)
+            self.memory.close()
             self.memory = None
 
     @property
@@ -117,7 +115,7 @@ class Finder:
             if exe != one.exe:
                 one.exe, one.retry_ns, one.tries = exe, _FIRST_RETRY_NS, 0
             if one.memory is None:
-                one.memory = _open_memory(self._proc, one.pid)
+                one.memory = Memory(f"{self._proc}/{one.pid}")
             runtime = gil_image.find_runtime(self._proc, one.pid, one.read)
         except procfs.Unreadable as error:
             self._try_later(one, t_ns)
@@ -190,7 +188,7 @@ class Finder:
 
     def _refused(self, one: Interpreter, error: procfs.Unreadable, t_ns: int) -> Iterator[Line]:
         detail = f"{error.detail}: the memory of a process is shown to those who may trace it"
-        if one.status is None and _PYTHON.search(one.exe or ""):
+        if one.status is None and is_named_python(one.exe or ""):
             one.status, one.reason = ("unknown", "nothing"), detail
         yield from self._gaps.say(t_ns, one.pid, "the GIL's state", error.reason, detail)
 
@@ -204,10 +202,8 @@ class Finder:
             tids = [int(name) for name in os.listdir(f"{self._proc}/{pid}/task")]  # noqa: PTH208
         except OSError as error:
             raise Unverified("the threads of the process cannot be listed") from error
-        if procfs.namespace_id(self._proc, pid, pid) in (pid, None):
-            return {tid: tid for tid in tids}
-        inner = ((procfs.namespace_id(self._proc, pid, tid), tid) for tid in tids)
-        return {within: tid for within, tid in inner if within is not None}
+        outer = outer_tids(self._proc, pid, tids)
+        return {tid: tid for tid in tids} if outer is None else outer
 
     def tid_of(self, one: Interpreter, state: int) -> int | None:
         """Kernel id of a thread by its state, read each time: the memory of an ended one is used again."""
@@ -227,11 +223,3 @@ class Finder:
 def how(gil: Gil) -> str:
     """Where the offsets come from, in the words of `gil.found`."""
     return "published" if gil.published else "offsets"
-
-
-def _open_memory(proc: Path, pid: int) -> int:
-    path = f"{proc}/{pid}/mem"
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise procfs.Unreadable(path, procfs.reason_of(error), error.strerror or "") from error

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from corelens.probes.gil_image import Read, Runtime
+from corelens.probes.gil_image import Runtime
+from corelens.probes.process_memory import Read
 
 _COOKIE = b"xdebugpy"
 _HEAD_BYTES = 256

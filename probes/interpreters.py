@@ -7,10 +7,15 @@ from pathlib import Path
 
 from corelens.probes import procfs
 
-_NAMED = re.compile(r"python(?:\d+(?:\.\d+)?)?[td]*(?: \(deleted\))?")
+_NAMED = re.compile(r"python(?:\d+(?:\.\d+)*)?[td]*(?: \(deleted\))?")
 _LIBRARY = re.compile(rb"/libpython\d[^/\n]*\.so")
 # A program may execute another; asking again costs a readlink.
 _ASK_AGAIN_NS = 5_000_000_000
+
+
+def is_named_python(path: str) -> bool:
+    """Whether an executable is called as CPython is; the kernel may say of it that it was deleted."""
+    return _NAMED.fullmatch(path.rpartition("/")[2]) is not None
 
 
 class Interpreters:
@@ -48,12 +53,12 @@ class Interpreters:
         except procfs.Unreadable as error:
             # What the kernel hides shall be told of where it looks like an interpreter.
             return error.reason == "forbidden" and self._calls_itself_python(pid)
-        if _NAMED.fullmatch(exe.rpartition("/")[2]):
+        if is_named_python(exe):
             return True
         if exe not in self._embedded:
             # A library of this name may be loaded later than we look; such a host is rare and stays unseen.
             try:
-                maps = procfs.read_bytes(f"{self._proc}/{pid}/maps")
+                maps = procfs.read_mappings(f"{self._proc}/{pid}")
             except procfs.Unreadable:
                 return False
             self._embedded[exe] = _LIBRARY.search(maps) is not None
@@ -64,5 +69,4 @@ class Interpreters:
             command = procfs.read_command_line(self._proc, pid)
         except procfs.Unreadable:
             return False
-        name = command.partition(b"\0")[0].decode(errors="replace").rpartition("/")[2]
-        return _NAMED.fullmatch(name) is not None
+        return is_named_python(command.partition(b"\0")[0].decode(errors="replace"))

@@ -10,18 +10,24 @@ from corelens.probes import procfs
 _LABEL = b"\nNSpid:"
 
 
-def inner_tids(pid: int, tids: Iterable[int], proc: Path = procfs.PROC) -> dict[int, int] | None:
+def inner_tid(proc: Path, pid: int, tid: int) -> int | None:
+    """Id of a thread as its own namespace has it; None where it is gone, or the kernel does not tell."""
+    ids = _ids(proc, pid, tid)
+    return ids[-1] if ids else None
+
+
+def outer_tids(proc: Path, pid: int, tids: Iterable[int]) -> dict[int, int] | None:
     """Our id of each thread by its own; None where the process lives in our namespace, or nobody can tell."""
-    if len(_ids(f"{proc}/{pid}/status")) < 2:
+    if len(_ids(proc, pid, pid)) < 2:
         return None
-    ids = {tid: _ids(f"{proc}/{pid}/task/{tid}/status") for tid in tids}
-    return {numbers[-1]: tid for tid, numbers in ids.items() if numbers}
+    inner = ((inner_tid(proc, pid, tid), tid) for tid in tids)
+    return {within: tid for within, tid in inner if within is not None}
 
 
-def _ids(path: str) -> list[int]:
-    """Ids from our namespace inwards; empty where they cannot be read."""
+def _ids(proc: Path, pid: int, tid: int) -> list[int]:
+    """Ids of a thread from our namespace inwards; empty where they cannot be read."""
     try:
-        data = procfs.read_bytes(path)
+        data = procfs.read_bytes(f"{proc}/{pid}/task/{tid}/status")
     except procfs.Unreadable:
         return []
     start = data.find(_LABEL)

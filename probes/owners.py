@@ -17,11 +17,11 @@ from typing import Any
 
 from corelens.probes import procfs
 from corelens.probes.gaps import Gaps
-from corelens.probes.owners_descriptor import RobustList
-from corelens.probes.owners_maps import Image
 from corelens.probes.owners_process import Asked
 from corelens.probes.owners_rights import refusal
 from corelens.probes.probe import Moment
+from corelens.probes.process_maps import Image
+from corelens.probes.robust_list import RobustList
 from corelens.vocabulary import Line, columnar_line
 
 DEFAULT_PERIOD_NS = 100_000_000

@@ -9,8 +9,6 @@ on. In both cases the thread id in it must be that of the thread, so that a wron
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
 import platform
 import re
@@ -18,12 +16,11 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from corelens.probes.owners_elf import MappedElf
-from corelens.probes.owners_maps import Image
-from corelens.probes.owners_memory import LOWEST_ADDRESS, Memory
+from corelens.probes.mapped_elf import MappedElf
+from corelens.probes.process_maps import Image
+from corelens.probes.process_memory import LOWEST_ADDRESS, Memory
 
 MACHINE = platform.machine()
-_SYS_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100, "riscv64": 100}.get(MACHINE)
 # `tid` stands two words before `robust_head` in every 64-bit glibc: nptl/descr.h.
 HEAD_AFTER_TID = 16
 _GLIBC = re.compile(r"lib(c|pthread)(\.so\.[06]|-2\.\d+\.so)")
@@ -72,36 +69,11 @@ class Descriptor:
     """Found through the thread's stack pointer and not through get_robust_list."""
 
 
-class Refused(Exception):
-    """get_robust_list gave no answer, for a reason that another try does not mend."""
-
-
-class RobustList:
-    """The system call get_robust_list, for any thread that the caller may inspect."""
-
-    def __init__(self) -> None:
-        self._syscall = ctypes.CDLL(None, use_errno=True).syscall
-        self._head = ctypes.c_uint64()
-        self._length = ctypes.c_uint64()
-        self._arguments = (ctypes.byref(self._head), ctypes.byref(self._length))
-
-    def head(self, tid: int) -> int:
-        """Address of the list's head; 0 where the thread has none (yet), or is gone. Raises Refused."""
-        if _SYS_GET_ROBUST_LIST is None:
-            raise Refused(f"get_robust_list has no known number on {MACHINE}")
-        if self._syscall(_SYS_GET_ROBUST_LIST, tid, *self._arguments) == 0:
-            return self._head.value
-        error = ctypes.get_errno()
-        if error == errno.ESRCH:
-            return 0
-        raise Refused(f"get_robust_list: {os.strerror(error)}")
-
-
 def layouts(memory: Memory, images: list[Image]) -> Layouts:
     """The layouts to try: the one that the C library of the process describes, else those known by heart."""
     for image in images:
         if _GLIBC.fullmatch(os.path.basename(image.path)):  # noqa: PTH119
-            described = _described(memory, MappedElf(memory, image.header))
+            described = _described(memory, MappedElf(memory.read, image.header))
             if described is not None:
                 return (described,)
     return _BY_HEART.get(MACHINE, ())
@@ -161,7 +133,7 @@ def _described(memory: Memory, library: MappedElf) -> Layout | None:
     symbols = library.symbols(_DESCRIBED)
     offsets: list[int] = []
     for name in _DESCRIBED:
-        data = memory.read(symbols.get(name, 0), _DESCRIPTION.size)
+        data = memory.read(symbols[name].address, _DESCRIPTION.size) if name in symbols else b""
         if len(data) < _DESCRIPTION.size:
             return None
         offsets.append(_DESCRIPTION.unpack(data)[2])

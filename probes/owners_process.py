@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from corelens.probes import owners_stack, procfs
-from corelens.probes.owners_descriptor import Descriptor, Refused, RobustList, address_at, at_head
-from corelens.probes.owners_maps import Image
+from corelens.probes.namespaces import inner_tid
+from corelens.probes.owners_descriptor import Descriptor, address_at, at_head
 from corelens.probes.owners_space import Answer, Space, Unsure
+from corelens.probes.process_maps import Image
+from corelens.probes.robust_list import Refused, RobustList
 
 # A thread that is being born has its descriptor filled within microseconds; one that is still unknown after so
 # many looks is written down as unknown, and asked again only with the keyframes.
@@ -158,8 +160,8 @@ class Asked:
         return found
 
     def _on_stack(self, space: Space, tid: int) -> Descriptor:
-        inner = _inner_id(self._proc, self.pid, tid)
-        if not inner:
+        inner = inner_tid(self._proc, self.pid, tid)
+        if inner is None:
             raise Unsure("it was gone when it was asked for")
         address = space.ring.get(inner)
         if address is None:
@@ -176,7 +178,7 @@ class Asked:
         return found
 
     def _is(self, tid: int) -> Callable[[int], bool]:
-        return lambda number: number == tid or (number > 0 and number == _inner_id(self._proc, self.pid, tid))
+        return lambda number: number == tid or (number > 0 and number == inner_tid(self._proc, self.pid, tid))
 
     # teams
 
@@ -203,20 +205,11 @@ class Asked:
             head = 0
         if head:
             return address_at(space.memory, space.layouts, head, self._is(self.pid))
-        return space.ring.get(_inner_id(self._proc, self.pid, self.pid))
+        inner = inner_tid(self._proc, self.pid, self.pid)
+        return space.ring.get(inner) if inner is not None else None
 
 
 def _is_worker(answer: Answer) -> bool:
     if answer.image is None or answer.how == "unknown":
         return False
     return os.path.basename(answer.image.path).startswith(_LIBGOMP)  # noqa: PTH119
-
-
-def _inner_id(proc: Path, pid: int, tid: int) -> int:
-    """Id of a thread as its own pid namespace counts; 0 where it is gone."""
-    try:
-        status = procfs.read_bytes(f"{proc}/{pid}/task/{tid}/status")
-        line = next(line for line in status.splitlines() if line.startswith(b"NSpid:"))
-        return int(line.split()[-1])
-    except (procfs.Unreadable, StopIteration, IndexError, ValueError):
-        return 0

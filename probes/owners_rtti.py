@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corelens.probes.owners_maps import Image, Mapping, Maps
-from corelens.probes.owners_memory import WORD_BYTES, Memory
+from corelens.probes.process_maps import Image, Mapping, Maps
+from corelens.probes.process_memory import WORD_BYTES, Memory
 
 _LONGEST_NAME = 1024
 # std::thread::_State_impl<...> since GCC 5, std::thread::_Impl<...> before.

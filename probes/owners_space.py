@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 
 from corelens.probes import procfs
+from corelens.probes.mapped_elf import MappedElf
 from corelens.probes.owners_descriptor import Descriptor, Layouts, layouts
-from corelens.probes.owners_elf import MappedElf
-from corelens.probes.owners_maps import Image, Mapping, read_maps, stands
-from corelens.probes.owners_memory import Memory
 from corelens.probes.owners_rtti import Bodies, Body
 from corelens.probes.owners_teams import Teams
+from corelens.probes.process_maps import DELETED, Image, Mapping, read_maps, stands
+from corelens.probes.process_memory import Memory
 
 # Reading an object that is no thread's body costs 4 us; a start routine that was handed none so often never is.
 _MOST_BODY_MISSES = 3
@@ -99,7 +99,7 @@ class Space:
     def program(self) -> Image | None:
         """The executable; None where its path is not told."""
         try:
-            path = procfs.read_link(f"{self._folder}/exe").removesuffix(" (deleted)")
+            path = procfs.read_link(f"{self._folder}/exe").removesuffix(DELETED)
         except procfs.Unreadable:
             return None
         return next((image for image in self._images if image.path == path), None)
@@ -107,7 +107,7 @@ class Space:
     def build_id(self, image: Image) -> str | None:
         """Build id of a mapped file; None where it carries none or is not mapped any more."""
         if image not in self._build_ids:
-            self._build_ids[image] = MappedElf(self.memory, image.header).build_id()
+            self._build_ids[image] = MappedElf(self.memory.read, image.header).build_id()
         return self._build_ids[image]
 
     # what is mapped

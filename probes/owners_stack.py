@@ -22,7 +22,7 @@ from corelens.probes.owners_descriptor import (
     at_head,
     number,
 )
-from corelens.probes.owners_memory import Memory
+from corelens.probes.process_memory import Memory
 
 # A sleeping thread has used little of its stack; what lies above its stack pointer ends with the descriptor.
 _SEARCHED_BYTES = 1 << 17

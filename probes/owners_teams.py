@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corelens.probes.owners_descriptor import MACHINE
-from corelens.probes.owners_memory import HIGHEST_ADDRESS, LOWEST_ADDRESS, WORD_BYTES, Memory
+from corelens.probes.process_memory import HIGHEST_ADDRESS, LOWEST_ADDRESS, WORD_BYTES, Memory
 
 # struct gomp_thread_pool: the list of threads, its size, and how many are in it; libgomp.h.
 _POOL = struct.Struct("<QII")

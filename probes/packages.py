@@ -118,7 +118,7 @@ def _on_path(pid: int, name: str, proc: Path) -> Path | None:
 
 def _mapped(pid: int, proc: Path) -> list[Path]:
     try:
-        maps = procfs.read_bytes(f"{proc}/{pid}/maps")
+        maps = procfs.read_mappings(f"{proc}/{pid}")
     except procfs.Unreadable:
         return []
     return [*dict.fromkeys(Path(os.fsdecode(path)) for path in _MAPPED.findall(maps))]

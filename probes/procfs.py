@@ -72,13 +72,11 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def read_mappings(proc: Path, pid: int) -> bytes:
-    """The text of /proc/PID/maps; raises Unreadable.
-
-    The kernel gives it in whole lines, so that a read comes back short long before the end.
-    """
-    path = f"{proc}/{pid}/maps"
+def read_mappings(folder: str) -> bytes:
+    """The text of maps in the folder of a process or thread, however long; raises Unreadable."""
+    path = f"{folder}/maps"
     try:
+        # read_bytes has a bound, which a program with very many mappings exceeds.
         with open(path, "rb", buffering=1 << 16) as file:  # noqa: PTH123
             return file.read()
     except OSError as error:
@@ -207,15 +205,6 @@ def thread_group(proc: Path, tid: int) -> int:
         return int(_colon_table(read_bytes(path))[b"Tgid"])
     except (KeyError, ValueError) as error:
         raise Unreadable(path, "broken", "no Tgid in the status file") from error
-
-
-def namespace_id(proc: Path, pid: int, tid: int) -> int | None:
-    """Id of a thread as its own PID namespace has it; None where the kernel does not tell, or it is gone."""
-    try:
-        ids = _colon_table(read_bytes(f"{proc}/{pid}/task/{tid}/status")).get(b"NSpid", b"").split()
-        return int(ids[-1]) if ids else None
-    except (Unreadable, ValueError):
-        return None
 
 
 def read_storage_bytes(proc: Path, pid: int) -> tuple[int, int]:

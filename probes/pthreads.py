@@ -7,12 +7,12 @@ leads from every address to a thread.
 
 from __future__ import annotations
 
-import ctypes
-import platform
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-_GET_ROBUST_LIST = {"x86_64": 274, "aarch64": 100, "ppc64le": 299, "s390x": 305, "riscv64": 100}
+from corelens.probes.robust_list import Refused, RobustList
+
 _LARGEST_DESCRIPTOR_BYTES = 4096
 
 
@@ -43,13 +43,10 @@ def joined(lists: Mapping[int, int], addresses: set[int]) -> dict[int, int]:
 
 def robust_lists(tids: Iterable[int]) -> dict[int, int]:
     """Where the robust list of each thread is, of those that the kernel tells about."""
-    number = _GET_ROBUST_LIST.get(platform.machine())
-    if number is None:
-        return {}
-    library = ctypes.CDLL(None)
-    head, size = ctypes.c_size_t(), ctypes.c_size_t()
+    robust = RobustList()
     found: dict[int, int] = {}
     for tid in tids:
-        if library.syscall(number, tid, ctypes.byref(head), ctypes.byref(size)) == 0 and head.value:
-            found[tid] = head.value
+        with contextlib.suppress(Refused):
+            if head := robust.head(tid):
+                found[tid] = head
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from corelens.probes import procfs
 from corelens.probes.gaps import Gaps
-from corelens.probes.namespaces import inner_tids
+from corelens.probes.namespaces import outer_tids
 from corelens.probes.pthreads import tids_by_pthread
 from corelens.probes.pyspy import Ended, Job
 from corelens.probes.stacks_lines import Look, Sample, StackLines
@@ -33,7 +33,7 @@ class StackResults:
         """Lines of one run; `tids` are the threads that were there when it began."""
         pid, t_ns = look.job.pid, look.t_ns
         living = self.tids(pid)
-        inner = inner_tids(pid, living | tids, self._proc)
+        inner = outer_tids(self._proc, pid, living | tids)
         found = _identified(parsed if inner is None else _moved_out(parsed, inner), living | tids)
         yield from self._lines.names(t_ns, pid, found)
         whole = found if look.job.blocking else self._whole(pid, found, living | tids)

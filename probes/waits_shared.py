@@ -85,7 +85,7 @@ class SharedMemory:
         fresh, one.pending = one.pending, set()
         one.asked |= fresh
         try:
-            mappings = shared_mappings(procfs.read_mappings(self._proc, pid))
+            mappings = shared_mappings(procfs.read_mappings(f"{self._proc}/{pid}"))
         except procfs.Unreadable:
             return []
         found = (_row(pid, address, mappings) for address in sorted(fresh))

@@ -21,6 +21,7 @@ from corelens.probes.gil import (
     SETTLED_STRATUM_NS,
     GilProbe,
 )
+from corelens.probes.mapped_elf import MappedElf, Symbols
 from corelens.probes.probe import Moment, Process
 from corelens.vocabulary import Line
 from tests.fakepython import BASE, GIL, RUNTIME, RUNTIME_BYTES, FakePython, image
@@ -271,8 +272,11 @@ def test_memory_that_cannot_be_read_is_a_gap(tmp_path: Path, probe: GilProbe) ->
     assert lines_of(probe, 200 * MS, 100) == {}
 
 
-def test_threads_of_another_pid_namespace_are_told_by_our_ids(tmp_path: Path, probe: GilProbe) -> None:
-    made = FakePython(tmp_path, tids=(100, 101), inner={100: 1, 101: 2}).write()
+@pytest.mark.parametrize("first", [1, 100])
+def test_threads_of_another_pid_namespace_are_told_by_our_ids(
+    tmp_path: Path, probe: GilProbe, first: int
+) -> None:
+    made = FakePython(tmp_path, tids=(100, 101), inner={100: first, 101: 2}).write()
     made.hold(101)
     assert lines_of(probe, 0, 100)["gil"][0]["holder"] == 101
 
@@ -365,13 +369,13 @@ def test_many_processes_take_turns_and_contended_ones_come_first(tmp_path: Path,
 # symbols
 
 
-def lookup(data: bytes, *names: str) -> gil_image.Symbols:
+def lookup(data: bytes, *names: str) -> Symbols:
     """Symbols of an image that is mapped alone in the memory."""
 
     def read(address: int, size: int) -> bytes:
         return data[address - BASE : address - BASE + size]
 
-    return gil_image.mapped_symbols(read, BASE, names)
+    return MappedElf(read, BASE).symbols(names)
 
 
 def test_symbols_are_found_in_a_mapped_image() -> None:
@@ -426,3 +430,7 @@ def test_a_stripped_image_is_looked_up_in_its_file(tmp_path: Path) -> None:
     value = gil_image.file_symbols(runtime.path, ["_PyRuntime"])["_PyRuntime"][0]
     assert found is not None
     assert (found.address, found.size) == (BASE + value, runtime.size)
+    # Once it is deleted, what lies under its name is another file.
+    maps = (folder / "maps").read_text()
+    (folder / "maps").write_text(maps.replace("/python3", "/python3 (deleted)"))
+    assert gil_image.find_runtime(tmp_path, 100, read) is None

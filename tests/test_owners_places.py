@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from corelens.probes.owners import OwnersProbe
-from corelens.probes.owners_descriptor import Refused, RobustList
 from corelens.probes.probe import Moment, Process
+from corelens.probes.robust_list import Refused, RobustList
 from corelens.recording import read
 from corelens.vocabulary import Line
 from tests.programs import PYTHON, WAITING_THREADS, Program, python, rows, running, state, wait_until

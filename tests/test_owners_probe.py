@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from corelens.probes import owners_descriptor, owners_stack, procfs
+from corelens.probes.mapped_elf import MappedElf, gnu_hash, notes
 from corelens.probes.owners import OwnersProbe
-from corelens.probes.owners_descriptor import Layout, Refused, RobustList, at_head, layouts
-from corelens.probes.owners_elf import MappedElf, gnu_hash, notes
-from corelens.probes.owners_maps import Maps, read_maps, stands
-from corelens.probes.owners_memory import Memory
+from corelens.probes.owners_descriptor import Layout, at_head, layouts
 from corelens.probes.owners_rights import refusal
 from corelens.probes.owners_rtti import Bodies
 from corelens.probes.owners_teams import Teams
 from corelens.probes.probe import Moment, Process
+from corelens.probes.process_maps import Maps, read_maps, stands
+from corelens.probes.process_memory import Memory
+from corelens.probes.robust_list import Refused, RobustList
 from corelens.reports.elf import ElfFile, SymbolsOnDisk
 from corelens.vocabulary import KINDS, Line
 from tests.thread_truth import compiled
@@ -162,7 +163,8 @@ def test_exported_names_are_found_where_the_linker_put_them() -> None:
     memory = Memory("/proc/self")
     images = read_maps("/proc/self").images()
     library = next(image for image in images if Path(image.path).name.startswith("libc.so"))
-    found = MappedElf(memory, library.header).symbols(["getpid", "no_such_name_anywhere"])
+    symbols = MappedElf(memory.read, library.header).symbols(["getpid", "no_such_name_anywhere"])
+    found = {name: symbol.address for name, symbol in symbols.items()}
     assert found == {"getpid": ctypes.cast(libc.getpid, ctypes.c_void_p).value}
     memory.close()
 
@@ -171,7 +173,7 @@ def test_what_is_no_elf_file_has_no_names_and_no_build_id(fake: FakeProcess) -> 
     memory = fake.memory()
     fake.put(0x100000, b"\x7fELF\x02\x01" + b"\xff" * 200)
     for header in (0x100000, 0x200000, 0x900000):
-        elf = MappedElf(memory, header)
+        elf = MappedElf(memory.read, header)
         assert elf.build_id() is None
         assert elf.symbols(["getpid"]) == {}
     memory.close()

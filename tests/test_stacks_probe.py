@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from corelens.probes.allowance import Allowance
+from corelens.probes.interpreters import is_named_python
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.probe import Moment, Process
 from corelens.probes.pyspy import Ended, Job
@@ -270,6 +273,25 @@ def test_threads_in_a_pid_namespace_are_known_by_our_ids(tmp_path: Path) -> None
     assert dict(zip(names["tid"], names["name"], strict=True)) == {501: "MainThread", 500: "inner"}
     (stacks,) = bench.of("stacks")
     assert stacks["active"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("/usr/bin/python3.11", True),
+        ("/opt/python", True),
+        ("python3.11.7", True),
+        ("/usr/bin/python3.13td", True),
+        ("/usr/bin/python3.12 (deleted)", True),
+        ("/usr/bin/python3-config", False),
+        ("/usr/bin/pythonista", False),
+        ("/usr/bin/bpython", False),
+        ("/opt/python3/bash", False),
+        ("", False),
+    ],
+)
+def test_interpreters_by_name(path: str, named: bool) -> None:
+    assert is_named_python(path) is named
 
 
 def test_processes_that_are_no_python_are_left_alone(tmp_path: Path) -> None:

@@ -11,13 +11,13 @@ import bisect
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from corelens.probes import procfs
 
 # start-end, permissions, offset, device, inode, path. Anonymous memory and stacks are no files and do not match.
 _FILE = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) (...)\S ([0-9a-f]+) \S+ \d+ +(/.*)$", re.MULTILINE)
-_DELETED = " (deleted)"
+DELETED = " (deleted)"
+"""What the kernel appends to the path of a file that is there no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +72,7 @@ class Maps:
 
 def read_maps(folder: str) -> Maps:
     """Read and parse, by the folder of a process in /proc; raises procfs.Unreadable."""
-    path = f"{folder}/maps"
-    try:
-        # Not through procfs.read_bytes, whose bound is for small files: 2,600 threads fill half a megabyte.
-        return Maps(Path(path).read_bytes())
-    except OSError as error:
-        raise procfs.Unreadable(path, procfs.reason_of(error), error.strerror or "") from error
+    return Maps(procfs.read_mappings(folder))
 
 
 def stands(folder: str, mapping: Mapping) -> bool:
@@ -87,7 +82,7 @@ def stands(folder: str, mapping: Mapping) -> bool:
     except procfs.Unreadable:
         return False
     image = mapping.image
-    return target == (image.path + _DELETED if image.deleted else image.path)
+    return target == (image.path + DELETED if image.deleted else image.path)
 
 
 def _parsed(text: bytes) -> list[Mapping]:
@@ -105,5 +100,5 @@ def _parsed(text: bytes) -> list[Mapping]:
 
 def _image(path: bytes, header: int) -> Image:
     name = os.fsdecode(path.replace(rb"\012", b"\n"))
-    deleted = name.endswith(_DELETED)
-    return Image(name.removesuffix(_DELETED), header, deleted)
+    deleted = name.endswith(DELETED)
+    return Image(name.removesuffix(DELETED), header, deleted)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
 
 from corelens.probes import procfs
+
+Read = Callable[[int, int], bytes]
+"""Up to so many bytes from an address; fewer, or none, where nothing is mapped."""
 
 _WORD = struct.Struct("<Q")
 WORD_BYTES = _WORD.size
@@ -34,7 +38,7 @@ class Memory:
             return b""
         try:
             return os.pread(self._descriptor, count, address)
-        except OSError:
+        except (OSError, OverflowError):
             return b""
 
     def word(self, address: int) -> int:
