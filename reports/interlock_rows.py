@@ -88,6 +88,11 @@ def lock_notes(locks: Sequence[Lock]) -> Iterator[str]:
             "convoy: its waiters keep being woken; a pool that is handed work as often looks the same, and the"
             " stacks of its threads tell"
         )
+    if any(one.pattern == "team" for one in locks):
+        yield (
+            "team: a native pool waits here for work, or for its slowest thread, and is woken as often as it gets"
+            " some; no lock of the program"
+        )
     if any(one.pattern == "parked" for one in locks):
         yield "parked: threads that lie idle, as those of a pool without work do"
     if len(locks) > MOST_LOCKS:

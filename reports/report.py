@@ -513,7 +513,8 @@ class Lock:
     path: str | None
     """Of that memory, where it has one."""
     pattern: str
-    """`convoy` (its waiters keep waking up) or `parked` (they lie idle)."""
+    """`convoy` (its waiters keep waking up), `team` (they do, and most are threads of native pools: where a pool
+    waits for work and for its slowest thread) or `parked` (they lie idle)."""
     threads: int
     waiters_mean: float
     """While anybody waited there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from corelens.recording import Recording
 from corelens.reports.facts import locks, waits
 from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.interlock import Interlock, interlock
+from corelens.reports.facts.owned import OPENBLAS, Owned, Owner
 from corelens.reports.facts.processes import lives
 from corelens.reports.facts.threads import threads
 from corelens.reports.facts.waits import what_of
@@ -71,10 +73,14 @@ class Made:
             by_kind.setdefault(line["kind"], []).append(line)
         return Recording(Path("made"), self.header, by_kind, None)
 
-    def facts(self, step_ns: int = S) -> Interlock:
+    def facts(self, step_ns: int = S, pool: Collection[int] = ()) -> Interlock:
+        """Sum up; `pool` names the threads that OpenBLAS made."""
         recording, grid = self.recording, Grid(step_ns, self.end_ns)
         found = lives(recording)
-        return interlock(recording, found, grid, threads(recording, found, grid).all)
+        everyone = threads(recording, found, grid).all
+        owner = Owner(OPENBLAS, "OpenBLAS", None, None)
+        owned = {one: Owned(one, owner, None) for one in everyone if one.tid in pool}
+        return interlock(recording, found, grid, everyone, owned)
 
     def gil(self) -> Gil:
         (one,) = self.facts().gil
@@ -365,3 +371,31 @@ def test_locks_that_are_fought_over_come_first() -> None:
         to.add("threads", turn * ROUND, (105, 0, 0, 50 * turn))
     assert [lock.address for lock in to.facts().locks] == [0x9100, 0x9000]
     assert locks.MOST_LOCKS >= 2
+
+
+# native pools
+
+
+def pooled(slices_per_round: int) -> Made:
+    """Two threads of a pool and one of the program, at one place; the pool's are woken so often."""
+    to = made().add("threads.born", 0, *((PID, tid, 1, "p") for tid in (101, 102, 103)))
+    to.add("waits", 0, *((PID, tid, "futex", 0x9000, None) for tid in (101, 102, 103)))
+    for turn in range(1, 101):
+        to.add("threads", turn * ROUND, *((tid, 0, 0, slices_per_round * turn) for tid in (101, 102)))
+    return to
+
+
+def test_a_pool_that_lies_idle_is_no_lock_and_waits_for_work() -> None:
+    found = pooled(0).facts(pool=(101, 102))
+    assert found.locks == ()
+    assert {one.what: one.thread_s for one in found.waits} == {"pool": 20.0, "lock": 10.0}
+
+
+def test_a_pool_that_is_woken_often_is_a_team_and_no_convoy() -> None:
+    (lock,) = pooled(10).facts(pool=(101, 102)).locks
+    assert (lock.pattern, lock.threads) == ("team", 3)
+
+
+def test_few_threads_of_a_pool_among_others_make_no_team() -> None:
+    (lock,) = pooled(10).facts(pool=(101,)).locks
+    assert lock.pattern == "convoy"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from corelens.recording import Recording
 from corelens.reports.facts import gil, locks, waits
 from corelens.reports.facts.bins import Grid
-from corelens.reports.facts.processes import Lives
+from corelens.reports.facts.owned import NATIVE_POOLS, Owned
+from corelens.reports.facts.processes import Life, Lives
 from corelens.reports.facts.stack_samples import stack_samples
 from corelens.reports.facts.stack_waits import WaitedStacks
 from corelens.reports.facts.threads import Thread
@@ -28,12 +29,18 @@ class Interlock:
     lock_waiters: tuple[PythonFunction, ...]
 
 
-def interlock(recording: Recording, lives: Lives, grid: Grid, threads: Iterable[Thread]) -> Interlock:
+def interlock(
+    recording: Recording,
+    lives: Lives,
+    grid: Grid,
+    threads: Iterable[Thread],
+    owned_by: Mapping[Thread, Owned],
+) -> Interlock:
     """Go through all waits once and sum them up; all empty in a recording that has none."""
     totals, waiting, groups = waits.Totals(), gil.Waiting(grid), locks.Groups(recording, lives)
     code = WaitedStacks(stack_samples(recording, lives))
     sinks = (totals, waiting, groups, code)
-    waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, sinks)
+    waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, sinks, _in_pools(owned_by))
     names = {(thread.life, thread.tid): thread.comm for thread in threads if thread.life is not None}
     return Interlock(
         gil=gil.gils(recording, lives, grid, gil.Doing(waiting, totals), names),
@@ -42,4 +49,12 @@ def interlock(recording: Recording, lives: Lives, grid: Grid, threads: Iterable[
         locks=locks.locks(recording, groups),
         gil_waiters=code.wanted(waits.GIL),
         lock_waiters=code.wanted(waits.LOCK),
+    )
+
+
+def _in_pools(owned_by: Mapping[Thread, Owned]) -> frozenset[tuple[Life, int]]:
+    return frozenset(
+        (thread.life, thread.tid)
+        for thread, owned in owned_by.items()
+        if thread.life is not None and owned.owner.kind in NATIVE_POOLS
     )

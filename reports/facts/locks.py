@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from corelens.recording import Recording
 from corelens.reports.facts.processes import NS_PER_S, Life, Lives
-from corelens.reports.facts.waits import LOCK, RUNNING, Spell
+from corelens.reports.facts.waits import LOCK, POOL, RUNNING, Spell
 from corelens.reports.report import Lock
 
 CONVOY = "convoy"
+TEAM = "team"
 PARKED = "parked"
 
 # Measured with 4 threads on a threading.Lock held for 2 ms at a time: each waiter wakes up more than 100 times a
@@ -22,6 +23,7 @@ PARKED = "parked"
 # Workers that are handed work as often as this look the same: what the threads hold is told by their stacks.
 CONVOY_WAKEUPS_PER_S = 5.0
 MOST_LOCKS = 100
+_ORDER = (CONVOY, TEAM, PARKED)
 
 _Place = tuple[Life, int] | tuple[str, int]
 """A process and an address, or an object in shared memory and an offset."""
@@ -37,6 +39,8 @@ class _Group:
     address: int = 0
     path: str | None = None
     shared: bool = False
+    pool_ns: int = 0
+    """Part of the waiting that threads of native pools did."""
     wakeups: int = 0
 
 
@@ -59,7 +63,7 @@ class Groups:
         lasted_ns = spell.end_ns - spell.start_ns
         if spell.what != RUNNING:
             self.blocked_ns += lasted_ns
-        if spell.what != LOCK or spell.address is None or lasted_ns <= 0:
+        if spell.what not in (LOCK, POOL) or spell.address is None or lasted_ns <= 0:
             return
         shared = self._shared.get((spell.life, spell.address))
         place: _Place = (spell.life, spell.address) if shared is None else shared[:2]
@@ -68,10 +72,14 @@ class Groups:
             path = None if shared is None else shared[2]
             group = self.by_place[place] = _Group(address=spell.address, path=path, shared=shared is not None)
         group.waits.append((spell.start_ns, spell.end_ns, spell.life, spell.tid))
+        group.pool_ns += lasted_ns if spell.what == POOL else 0
 
 
 def locks(recording: Recording, groups: Groups) -> tuple[Lock, ...]:
-    """Places where two threads or more waited at once, those that were fought over first."""
+    """Places where two threads or more waited at once, those that were fought over first.
+
+    Where a native pool lies idle is none of them.
+    """
     together = [
         (group, peak, busy_ns)
         for group in groups.by_place.values()
@@ -80,7 +88,8 @@ def locks(recording: Recording, groups: Groups) -> tuple[Lock, ...]:
     ]
     _count_wakeups(recording, [group for group, _, _ in together])
     found = [_lock(group, peak, busy_ns, groups.blocked_ns) for group, peak, busy_ns in together]
-    return tuple(sorted(found, key=lambda lock: (lock.pattern != CONVOY, -lock.blocked_s))[:MOST_LOCKS])
+    kept = [lock for lock in found if lock is not None]
+    return tuple(sorted(kept, key=lambda lock: (_ORDER.index(lock.pattern), -lock.blocked_s))[:MOST_LOCKS])
 
 
 def _crowd(waits: Iterable[_Interval]) -> tuple[int, int]:
@@ -96,16 +105,21 @@ def _crowd(waits: Iterable[_Interval]) -> tuple[int, int]:
     return peak, busy_ns
 
 
-def _lock(group: _Group, peak: int, busy_ns: int, blocked_ns: int) -> Lock:
+def _lock(group: _Group, peak: int, busy_ns: int, blocked_ns: int) -> Lock | None:
+    """What is to be said of a place; None where a native pool lies idle."""
     waited_ns = sum(end - start for start, end, _, _ in group.waits)
     wakeups_per_s = group.wakeups * NS_PER_S / waited_ns if waited_ns else 0.0
+    is_pool = group.pool_ns > waited_ns / 2
+    pattern = PARKED if wakeups_per_s < CONVOY_WAKEUPS_PER_S else TEAM if is_pool else CONVOY
+    if is_pool and pattern == PARKED:
+        return None
     lives = {life for _, _, life, _ in group.waits}
     return Lock(
         pids=tuple(sorted(life.pid for life in lives)),
         address=group.address,
         shared=group.shared,
         path=group.path,
-        pattern=CONVOY if wakeups_per_s >= CONVOY_WAKEUPS_PER_S else PARKED,
+        pattern=pattern,
         threads=len({(life, tid) for _, _, life, tid in group.waits}),
         waiters_mean=waited_ns / busy_ns if busy_ns else 0.0,
         waiters_peak=peak,

@@ -32,6 +32,14 @@ OTHER_LIBRARY = "other-library"
 SHORT_LIVED = "short-lived"
 UNKNOWN = "unknown"
 
+NATIVE_POOLS = frozenset(
+    {
+        OPENMP_GNU, OPENMP_LLVM, OPENMP_INTEL, OPENBLAS, MKL, BLIS, TORCH_PTHREADPOOL, TORCH_INTER_OP, TBB,
+        NUMBA_WORKQUEUE, ARROW, DUCKDB, POLARS,
+    }
+)  # fmt: skip
+"""Threads that a library keeps to compute with: between two pieces of work they sleep on a futex."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:

@@ -146,7 +146,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Report:
     """Add what single threads tell: who made them, what held them up, where their Python code was."""
     recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
     owned = owners.owners(recording, lives, everyone, symbols)
-    held_up = interlock.interlock(recording, lives, grid, everyone)
+    held_up = interlock.interlock(recording, lives, grid, everyone, owned)
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives)
     return replace(

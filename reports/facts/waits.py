@@ -6,7 +6,7 @@ samples: what a thread does between two looks is not known, and evens out over m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -18,6 +18,7 @@ from corelens.vocabulary import Line
 RUNNING = "running"
 GIL = "gil"
 LOCK = "lock"
+POOL = "pool"
 PIPE = "pipe"
 SOCKET = "socket"
 POLL = "poll"
@@ -33,6 +34,7 @@ LABELS = {
     RUNNING: "on a core, or waiting for one",
     GIL: "the GIL",
     LOCK: "a lock, condition or semaphore",
+    POOL: "work, or the rest of its team: idle in a native pool",
     PIPE: "a pipe or event",
     SOCKET: "a socket",
     POLL: "any of several files (poll, select, epoll)",
@@ -101,10 +103,22 @@ class Ranges:
         return any(start <= address < end for start, end in self._by_life.get(life, ()))
 
 
-def collect(recording: Recording, lives: Lives, ranges: Ranges, end_ns: int, sinks: Iterable[Sink]) -> None:
-    """Hand every spell to every sink; one pass, because there can be millions."""
+def collect(
+    recording: Recording,
+    lives: Lives,
+    ranges: Ranges,
+    end_ns: int,
+    sinks: Iterable[Sink],
+    pools: Container[tuple[Life, int]] = frozenset(),
+) -> None:
+    """Hand every spell to every sink; one pass, because there can be millions.
+
+    `pools` holds the threads of native pools, whose waiting on a futex is called idling and not a lock.
+    """
     adders = [sink.add for sink in sinks]
     for spell in spells(recording, lives, ranges, end_ns):
+        if spell.what == LOCK and (spell.life, spell.tid) in pools:
+            spell = spell._replace(what=POOL)
         for add in adders:
             add(spell)
 
