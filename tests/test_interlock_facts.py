@@ -185,10 +185,10 @@ def contended(handoffs: int, held: int, waiting_ms: int, *, waiters: int = 4, se
     ("handoffs", "held", "waiting_ms", "pattern"),
     [
         (4000, 6, 40, "convoy"),
-        (500, 6, 6, "convoy"),
+        (500, 6, 3, "convoy"),
         (490, 6, 40, "none"),
         # They let go often, and nobody is kept waiting.
-        (4000, 6, 4, "none"),
+        (4000, 6, 1, "none"),
         (17, 20, 75, "saturation"),
         (17, 18, 20, "saturation"),
         (17, 17, 75, "none"),
