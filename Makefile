@@ -38,8 +38,7 @@ bench: $(DEV_READY)  ## measure what recording costs
 docs: $(DEV_READY)  ## generate the reference pages again, and take over the demo's pictures
 	$(BIN)/python docs/generate.py
 	@if [ -d demo/report-images ]; then \
-		cp demo/report-images/2-busy-cores.png docs/images/busy-cores.png; \
-		cp demo/report-images/2-trials-per-hour.png docs/images/trials-per-hour.png; fi
+		cp demo/report-images/2-busy-cores.png docs/images/busy-cores.png; fi
 
 wheel: $(DEV_READY)  ## build the wheel and try it in an empty place
 	$(BIN)/python .ci/check_wheel.py

@@ -2,7 +2,7 @@
 
 The interpreter keeps all three in its own memory; they are read from outside and nothing is stopped. Whether the
 lock is held is a sample, so it is looked at far more often than the rounds come: at one random moment in each
-stretch of 5 ms where a lock changes hands, of 10 ms once there are 2,500 looks, of 20 ms where a single thread uses
+stretch of 5 ms where a lock changes hands, of 10 ms once there are 2,500 looks, of 50 ms where a single thread uses
 it, and not at all while the process does not run. The hand-offs are a counter, and exact.
 
 Its cost is measured by `python benchmarks/sampling.py`, its truth by `python benchmarks/gil.py`.
@@ -23,7 +23,8 @@ from corelens.vocabulary import Line, columnar_line
 
 CONTENDED_STRATUM_NS = 5_000_000
 SETTLED_STRATUM_NS = 10_000_000
-LONELY_STRATUM_NS = 20_000_000
+# Nobody waits there, so that the share tells less, and each waking costs up to 140 us beside a program with much data.
+LONELY_STRATUM_NS = 50_000_000
 # The standard error of a share is then 0.01 at most.
 ENOUGH_LOOKS = 2_500
 KEYFRAME_PERIOD_NS = 30_000_000_000

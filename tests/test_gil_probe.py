@@ -305,7 +305,7 @@ def test_one_glance_falls_into_each_stretch(tmp_path: Path) -> None:
     probe = GilProbe(tmp_path, draw=lambda: next(draws))
     FakePython(tmp_path).write()
     lines_of(probe, 0, 100)
-    times = glances(probe, 0, ROUND_NS)
+    times = glances(probe, 0, 5 * LONELY_STRATUM_NS)
     assert [t // LONELY_STRATUM_NS for t in times] == [0, 1, 2, 3, 4]
     assert times[:2] == [LONELY_STRATUM_NS // 4, LONELY_STRATUM_NS * 7 // 4]
     probe.close()
@@ -346,9 +346,10 @@ def test_the_governor_slows_the_glances_down(tmp_path: Path, probe: GilProbe) ->
 def test_late_glances_are_not_made_up_for(tmp_path: Path, probe: GilProbe) -> None:
     FakePython(tmp_path).write()
     lines_of(probe, 0, 100)
-    probe.glance(ROUND_NS)
+    late_ns = 5 * LONELY_STRATUM_NS
+    probe.glance(late_ns)
     assert probe.next_glance_ns is not None
-    assert probe.next_glance_ns >= ROUND_NS
+    assert probe.next_glance_ns >= late_ns
 
 
 def test_many_processes_take_turns_and_contended_ones_come_first(tmp_path: Path, probe: GilProbe) -> None:
