@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from corelens.reports.exploded import Explosion, ExplosionRun
-from corelens.reports.explosion_words import FROM_SOURCES, Statement, statements
+from corelens.reports.explosion_words import FROM_SOURCES, THE_STORY, Statement, statements
 from corelens.reports.formatting import markdown_text, plain
 from corelens.reports.sections import ABSENT, percent, seconds
 
@@ -17,6 +17,7 @@ def markdown(found: Explosion) -> str:
     """Lay out the whole report."""
     blocks = [
         "# The thread explosion, predicted and counted",
+        markdown_text(THE_STORY),
         markdown_text(place(found)),
         _verdict(found),
         *_emulation(found),
