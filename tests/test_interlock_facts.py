@@ -248,6 +248,12 @@ def test_wait_share_counts_the_threads_that_use_the_lock() -> None:
     assert {thread.tid: thread.wait_share for thread in one.threads} == {101: 0.0, 102: 0.5}
 
 
+def test_nobody_met_with_the_lock_is_nobody_waiting() -> None:
+    to = counted(made().python(), 10, looks=20, held=0, switches=1)
+    assert to.gil().wait_share is None
+    assert to.add("waits", 0, (PID, 101, "running", None, None)).gil().wait_share == 0.0
+
+
 # waits
 
 

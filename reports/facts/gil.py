@@ -4,6 +4,7 @@ waited, and which of the two ways of suffering from it that is.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -252,11 +253,17 @@ def _share_of_thread(of_thread: Mapping[str, int]) -> float | None:
 
 
 def _wait_share(life: Life, threads: list[GilThread], totals: Totals) -> float | None:
-    """Part of the time of the threads that use the lock which they spent waiting for it."""
+    """Part of the time of the threads that use the lock which they spent waiting for it.
+
+    Where none was ever met with it, nobody waited: that is 0 of the time of all that were looked at.
+    """
     looked_at = totals.by_thread.get(life, {})
-    users = [looked_at.get(thread.tid, {}) for thread in threads]
-    whole = sum(sum(of_thread.values()) for of_thread in users)
-    return sum(of_thread.get(GIL, 0) for of_thread in users) / whole if whole else None
+    users = [looked_at[thread.tid] for thread in threads if thread.tid in looked_at]
+    together: Counter[str] = Counter()
+    for of_thread in users or looked_at.values():
+        together.update(of_thread)
+    whole = together.total()
+    return together[GIL] / whole if whole else None
 
 
 def _pattern(one: _Use, doing: Doing) -> str:
