@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 from corelens.recording import read
 from corelens.reports.elf import SymbolsOnDisk
@@ -41,6 +44,8 @@ for _ in range(3000):
 """
 
 
+@pytest.mark.lab
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed (extra lab)")
 def test_teams_of_a_running_program_are_seen_counted_and_predicted(tmp_path: Path) -> None:
     path = tmp_path / "r.corelens"
     with running(python(TEAMS)) as program:
