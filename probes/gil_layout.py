@@ -26,7 +26,6 @@ _WAITED_ON_BYTES = {"x86_64": 2 * (48 + 40), "aarch64": 2 * (48 + 48)}.get(platf
 _POINTER = struct.Struct("<Q")
 
 LOCKED_VALUES = (0, 1)
-UNINITIALISED = -1
 
 
 class Unverified(Exception):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corelens.cli.output import picture_links
+from corelens.cli.report import summarised
 from corelens.cli.report_options import Delivery, add_report_options, delivery, print_or_write, show_or_write
 from corelens.errors import NothingMeasured, UnreadableRecording, UsageError
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if args.price is not None:
         check_price(args.price)
     to = delivery(args, args.files)
-    reports = [_summarised(path) for path in args.files]
+    reports = [summarised(path) for path in args.files]
     comparison = compare(reports, price=args.price, baseline=args.baseline, group_by=args.group_by)
     if not args.anyway:
         check_comparable(comparison.differences)
@@ -93,14 +94,6 @@ def _check_files(files: Sequence[Path]) -> None:
         raise UsageError(f"compare got {what}", "name two recordings or more: corelens compare FILE FILE")
 
 
-def _summarised(path: Path) -> Report:
-    from corelens.recording import read
-    from corelens.reports.elf import SymbolsOnDisk
-    from corelens.reports.facts import summarise
-
-    return summarise(read(path), SymbolsOnDisk())
-
-
 def _usable(recordings: Sequence[Path]) -> tuple[list[Report], list[Skipped]]:
     from corelens.reports.compared import Skipped
 
@@ -108,7 +101,7 @@ def _usable(recordings: Sequence[Path]) -> tuple[list[Report], list[Skipped]]:
     empty: list[Skipped] = []
     for path in recordings:
         try:
-            reports.append(_summarised(path))
+            reports.append(summarised(path))
         except (NothingMeasured, UnreadableRecording) as error:
             empty.append(Skipped(path.name.removesuffix(".corelens"), error.seen, {}))
     return reports, empty

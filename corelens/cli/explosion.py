@@ -16,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corelens.cli.supervised import last_line, stopped_by_signals, supervised
+from corelens.cli.output import refuse_any_of
+from corelens.cli.supervised import (
+    ended_well,
+    last_line,
+    make_folder,
+    stopped_by_signals,
+    supervised,
+)
 from corelens.errors import (
     CorelensError,
     ExitCode,
     NothingMeasured,
-    OutputExists,
-    OutputFailed,
     UnreadableRecording,
     UsageError,
 )
@@ -143,18 +148,11 @@ def unlimited(variables: Mapping[str, str]) -> dict[str, str]:
 
 def _still_to_do(args: argparse.Namespace, runs: list[PlannedRun]) -> list[PlannedRun]:
     folder: Path = args.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFailed(
-            f"cannot make {folder}: {error.strerror}", "choose another folder with -o DIR"
-        ) from error
+    make_folder(folder)
     if args.resume:
         return [run for run in runs if not _is_done(folder, run)]
     written = [*(folder / name for name in REPORTS), *(path for run in runs for path in _files(folder, run))]
-    existing = [path for path in written if path.exists()]
-    if existing and not args.force:
-        raise OutputExists(existing[0])
+    refuse_any_of(written, force=args.force)
     return runs
 
 
@@ -165,14 +163,7 @@ def _files(folder: Path, run: PlannedRun) -> tuple[Path, Path]:
 
 def _is_done(folder: Path, run: PlannedRun) -> bool:
     """Tell whether a run ended well before, with the very settings that are asked for now."""
-    from corelens.recording import read
-
-    try:
-        recording = read(_files(folder, run)[0])
-    except CorelensError:
-        return False
-    whole = recording.footer is not None and recording.footer["exit_code"] == 0
-    return whole and recording.header["labels"] == labels_of(run)
+    return ended_well(_files(folder, run)[0], labels_of(run))
 
 
 def labels_of(run: PlannedRun) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64encode
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,9 +19,14 @@ Pictures = Mapping[str, tuple[str, bytes]]
 
 def refuse_existing(output: Path, *, with_images: bool, force: bool) -> None:
     """Raise OutputExists where writing would replace a file or a folder of pictures."""
-    for path in (output, *([images_folder(output)] if with_images else [])):
-        if path.exists() and not force:
-            raise OutputExists(path)
+    refuse_any_of((output, *([images_folder(output)] if with_images else [])), force=force)
+
+
+def refuse_any_of(paths: Iterable[Path], *, force: bool) -> None:
+    """Raise OutputExists for the first that is there, unless told to replace it."""
+    existing = next((path for path in paths if path.exists()), None)
+    if existing is not None and not force:
+        raise OutputExists(existing)
 
 
 def write_whole(path: Path, data: bytes) -> None:

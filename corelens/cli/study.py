@@ -14,8 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from corelens.cli.supervised import last_line, stopped_by_signals, supervised
-from corelens.errors import CorelensError, ExitCode, OutputExists, OutputFailed, UsageError
+from corelens.cli.output import refuse_any_of
+from corelens.cli.supervised import (
+    ended_well,
+    last_line,
+    make_folder,
+    stopped_by_signals,
+    supervised,
+)
+from corelens.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from corelens.cli.study_progress import Progress
@@ -108,32 +115,16 @@ def _check_price(price: float | None) -> None:
 def _still_to_do(args: argparse.Namespace, runs: list[PlannedRun]) -> list[PlannedRun]:
     """Leave out what --resume finds done; refuse to touch existing files without being told."""
     folder: Path = args.output
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputFailed(
-            f"cannot make {folder}: {error.strerror}", "choose another folder with -o DIR"
-        ) from error
+    make_folder(folder)
     if args.resume:
         return [run for run in runs if not _is_done(files(folder, run), run)]
-    existing = [path for run in runs for path in _all(files(folder, run)) if path.exists()]
-    if existing and not args.force:
-        raise OutputExists(existing[0])
+    refuse_any_of((path for run in runs for path in _all(files(folder, run))), force=args.force)
     return runs
 
 
 def _is_done(kept: Files, run: PlannedRun) -> bool:
     """Tell whether a run ended well before, with the very settings that are asked for now."""
-    from corelens.recording import read
-
-    if not kept.results.exists():
-        return False
-    try:
-        recording = read(kept.recording)
-    except CorelensError:
-        return False
-    whole = recording.footer is not None and recording.footer["exit_code"] == 0
-    return whole and recording.header["labels"] == _labels(run)
+    return kept.results.exists() and ended_well(kept.recording, _labels(run))
 
 
 def _labels(run: PlannedRun) -> dict[str, str]:

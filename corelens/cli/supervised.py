@@ -9,7 +9,31 @@ import subprocess
 from collections.abc import Generator, Mapping
 from pathlib import Path
 
+from corelens.errors import CorelensError, OutputFailed
+
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder that runs leave their files in; raises OutputFailed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputFailed(
+            f"cannot make {folder}: {error.strerror}", "choose another folder with -o DIR"
+        ) from error
+
+
+def ended_well(path: Path, labels: Mapping[str, str]) -> bool:
+    """Whether a recording is there of a run that ended well, with the very settings that are asked for now."""
+    from corelens.recording import read
+
+    try:
+        recording = read(path)
+    except CorelensError:
+        return False
+    whole = recording.footer is not None and recording.footer["exit_code"] == 0
+    return whole and recording.header["labels"] == labels
 
 
 def supervised(argv: list[str], log: Path, environment: Mapping[str, str] | None = None) -> int:
