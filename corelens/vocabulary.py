@@ -194,6 +194,17 @@ _PROCESS_DETAIL = Kind(
         Field("state", "str", "R, S, D, Z, T … of the main thread"),
         Field("read_bytes", "int", "bytes read from storage", _FORBIDDEN),
         Field("write_bytes", "int", "bytes written to storage", _FORBIDDEN),
+        Field(
+            "read_chars",
+            "int",
+            "bytes that read calls returned, of pipes, sockets and cached files too",
+            _FORBIDDEN,
+        ),
+        Field("write_chars", "int", "bytes that write calls took, likewise", _FORBIDDEN),
+        Field(
+            "read_calls", "int", "read calls; recv and recvmsg on a socket are none to the kernel", _FORBIDDEN
+        ),
+        Field("write_calls", "int", "write calls; send and sendmsg likewise", _FORBIDDEN),
     ),
     columnar=True,
 )
@@ -253,6 +264,12 @@ _THREADS_DETAIL = Kind(
         Field("involuntary", "int", "context switches because its time was up"),
         Field("state", "str", "R, S, D, Z, T …"),
         Field("core", "int", "core it last ran on"),
+        Field(
+            "allowed_cores",
+            "str",
+            "cores it may run on, as the kernel writes them: 0-3,8",
+            "the kernel does not say",
+        ),
     ),
     columnar=True,
 )
@@ -543,6 +560,9 @@ _LIMITS = Kind(
     ),
 )
 
+_NO_QUOTA = "no CPU quota here, or the group is gone"
+_NOT_COUNTED = "the kernel does not count them here, or the group is gone"
+
 _CGROUP = Kind(
     "cgroup",
     "host",
@@ -550,11 +570,30 @@ _CGROUP = Kind(
     (
         _T,
         Field("path", "str", "cgroup path"),
-        Field("periods", "int", "enforcement periods", "no CPU quota here"),
-        Field("throttled_periods", "int", "periods in which the group ran out of quota", "no CPU quota here"),
-        Field("throttled_ns", "int", "time for which it was throttled", "no CPU quota here"),
-        Field("memory_bytes", "int", "memory charged to the group", _FORBIDDEN),
-        Field("oom_kills", "int", "processes killed for memory", "the kernel does not count them here"),
+        Field("periods", "int", "enforcement periods", _NO_QUOTA),
+        Field("throttled_periods", "int", "periods in which the group ran out of quota", _NO_QUOTA),
+        Field("throttled_ns", "int", "time for which it was throttled", _NO_QUOTA),
+        Field("memory_bytes", "int", "memory charged to the group", "no memory controller here, or gone"),
+        Field("oom_kills", "int", "processes killed for memory", _NOT_COUNTED),
+        Field(
+            "memory_limit_hits",
+            "int",
+            "times the group was about to exceed its memory limit, so that the kernel reclaimed from it",
+            _NOT_COUNTED,
+        ),
+        Field("major_faults", "int", "page faults with disk of the group and those below it", _NOT_COUNTED),
+        Field(
+            "file_refaults",
+            "int",
+            "pages of files that had to be read again soon after they were reclaimed, likewise",
+            _NOT_COUNTED,
+        ),
+        Field(
+            "swap_refaults",
+            "int",
+            "pages of memory that had to be swapped in soon after they were swapped out, likewise",
+            _NOT_COUNTED,
+        ),
     ),
 )
 
