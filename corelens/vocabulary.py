@@ -477,6 +477,13 @@ _WAITS = Kind(
             "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other",
             "the call has no file, or it was closed",
         ),
+        Field(
+            "object",
+            "str",
+            "which one: pipe:[INODE] or socket:[INODE], equal in all processes that have this pipe or this end of the"
+            " socket open, or a path. A thread in read and one in write with the same pipe are its two ends",
+            "the call has no file, or one without a name",
+        ),
     ),
     columnar=True,
 )
@@ -492,6 +499,25 @@ _LOCKS_SHARED = Kind(
         Field("object", "str", "device and inode of what is mapped"),
         Field("offset", "int", "where in that it lies"),
         Field("path", "str", "path of what is mapped", "it has none"),
+    ),
+    columnar=True,
+)
+
+_LOCKS_FILES = Kind(
+    "locks.files",
+    "file-locks",
+    "locks on files that recorded processes hold or wait for, with those of others on the same files (/proc/locks);"
+    " looked at each round and written whole when anything differs from the line before: no row means no lock",
+    (
+        _T,
+        Field("pid", "int", "who has it; -1: of an open file description, which has no process"),
+        Field("blocked", "bool", "waits for it in the kernel and does not have it"),
+        Field("how", "str", "posix (fcntl, lockf), flock, ofd"),
+        Field("mode", "str", "read (shared), write (exclusive)"),
+        Field("object", "str", "device and inode of the file"),
+        Field("start", "int", "first byte that is locked"),
+        Field("end", "int", "last byte that is locked", "to the end of the file, however long it gets"),
+        Field("path", "str", "path of the file as who locked it sees it", "not found"),
     ),
     columnar=True,
 )
@@ -740,7 +766,7 @@ KINDS: dict[str, Kind] = {
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
-        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED,
+        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip

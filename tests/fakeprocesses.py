@@ -112,7 +112,8 @@ class FakeProcesses:
         """Give a thread a name."""
         self.machine.write(
             f"{pid}/task/{tid}/status",
-            f"Name:\t{comm}\nState:\tS (sleeping)\nCpus_allowed_list:\t0-1\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n",
+            f"Name:\t{comm}\nState:\tS (sleeping)\nCpus_allowed_list:\t0-1\n"
+            "voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n",
         )
 
     def run(self, pid: int, tid: int, ns: int, *, wait_ns: int = 0) -> None:
