@@ -624,6 +624,29 @@ _CGROUP = Kind(
     ),
 )
 
+_RAY_NODE = Kind(
+    "ray.node",
+    "ray",
+    "state of a Ray node as its raylet wrote it into its log (debug_state.txt): when it started, and every ten seconds"
+    " after that; with the agent every second",
+    (
+        _T,
+        Field("pid", "int", "raylet"),
+        Field("node", "str", "id of the node"),
+        Field("written_unix_ns", "int", "when it was written, on the wall clock"),
+        Field("total", "object", "logical resource (CPU, GPU, memory, ...) to how much of it the node has"),
+        Field("available", "object", "the same to how much of it nobody holds"),
+        Field(
+            "queues",
+            "object",
+            "requests for workers that wait, as Ray counts them: infeasible_queue, schedule_queue, grant_queue,"
+            " waiting_for_resource, waiting_for_remote_node_resources, tasks_waiting_for_workers, ...",
+        ),
+        Field("held", "list", "who holds what: {pid, task, resources}"),
+        Field("backlog", "list", "tasks that their owners have not even asked workers for: {resources, tasks}"),
+    ),
+)
+
 _MEMORY = Kind(
     "memory",
     "memory",
@@ -768,7 +791,7 @@ KINDS: dict[str, Kind] = {
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
-        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
+        _CORES, _HOST, _LIMITS, _CGROUP, _RAY_NODE, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip
 

@@ -35,6 +35,8 @@ from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
 from corelens.probes.pools import PoolsProbe
 from corelens.probes.probe import Probe
+from corelens.probes.ray_node import DEFAULT_PERIOD_NS as RAY_PERIOD_NS
+from corelens.probes.ray_node import RayProbe
 from corelens.probes.recorder import Recorder, Tally, footer
 from corelens.probes.signals import ENDING, PASSED_ON, SignalReader
 from corelens.probes.spool import Spool
@@ -316,6 +318,7 @@ class _Session:
         self._threads = ThreadsProbe(period_ns=options.period_ns)
         self._own = OwnCpu()
         self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
+        self._others += (RayProbe(self._tree.raylets, period_ns=max(RAY_PERIOD_NS, options.period_ns)),)
         if options.stacks is not None:
             self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
