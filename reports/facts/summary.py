@@ -17,6 +17,7 @@ from corelens.reports.facts import (
     ledger,
     memory,
     owners,
+    phases,
     pools,
     population,
     processes,
@@ -32,6 +33,7 @@ from corelens.reports.facts import (
     trials,
     unseen,
     workers,
+    workforce,
 )
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.owners import Symbols, no_symbols
@@ -174,7 +176,13 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    return _with_core_time(Facts(report=whole, processes=acted, root=root, samples=tuple(samples)))
+
+
+def _with_core_time(known: Facts) -> Facts:
+    """Add who worked and when."""
+    said = workforce.workforce(known)
+    return replace(known, report=replace(known.report, workforce=said, phases=phases.phases(known, said)))
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:
