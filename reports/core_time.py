@@ -113,3 +113,50 @@ class Phases:
     def tail_s(self) -> float:
         """Length of the tail; of several waves, of the last one."""
         return self.tail_until_s - self.parallel_until_s
+
+
+@dataclass(frozen=True, slots=True)
+class OnCore:
+    """Core time that was used, by what used it."""
+
+    kind: str
+    """`start-up`, `python`, `native`, `active-wait`, `coordination`, `coordinator`, `unseen`."""
+    label: str
+    core_s: float
+    share: float
+    """Of capacity."""
+    system_core_s: float | None
+    """Part spent in the kernel, by the shares of the processes; None where they were not read."""
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Core time that was not used, by the one cause that it is given to."""
+
+    cause: str
+    label: str
+    core_s: float
+    share: float
+    """Of capacity."""
+    cores_by_bin: tuple[float, ...]
+    """Over time, in the bins of `timeline`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoreTimeLedger:
+    """`capacity_core_s` without remainder: the sum of `on_core` and `idle`, less `beyond_capacity_core_s`."""
+
+    capacity_core_s: float
+    on_core: tuple[OnCore, ...]
+    """The dearest first."""
+    idle: tuple[Idle, ...]
+    """In the order in which idle core time is given to its causes."""
+    beyond_capacity_core_s: float
+    """Used beyond what was allowed over the whole time: a quota that was raised or noticed late, or jitter."""
+    on_core_core_s: float
+    idle_core_s: float
+    unexplained_share: float
+    """Of capacity."""
+    run_queue_wait_thread_s: float
+    """The other side: time that threads were runnable without a core, beyond what the cores could do."""

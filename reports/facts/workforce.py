@@ -305,12 +305,13 @@ def _idle_pools(facts: Facts, workers: Iterable[ProcessFacts]) -> tuple[IdlePool
         native = [thread for thread in process.threads if thread.owner.kind in owned.NATIVE_POOLS]
         for label in dict.fromkeys(thread.owner.label for thread in native):
             members = [thread for thread in native if thread.owner.label == label]
-            if all(_only_started(facts, thread) for thread in members):
+            if all(only_started(facts, thread) for thread in members):
                 run_s = sum(thread.run_s for thread in members)
                 pools.append(IdlePool(process.pid, label, len(members), run_s))
     return tuple(pools)
 
 
-def _only_started(facts: Facts, thread: ThreadFacts) -> bool:
+def only_started(facts: Facts, thread: ThreadFacts) -> bool:
+    """Whether a thread of a native pool has done nothing but start."""
     lived_s = (facts.wall_s if thread.died_s is None else thread.died_s) - thread.born_s
     return thread.wanted_s < max(_IDLE_S, _IDLE_SHARE * lived_s)
