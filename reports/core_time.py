@@ -79,6 +79,7 @@ class Wave:
 
     begin_s: float
     """First of them born."""
+    last_born_s: float
     ready_s: float
     """First of them ready to work."""
     tail_s: float
@@ -160,3 +161,40 @@ class CoreTimeLedger:
     """Of capacity."""
     run_queue_wait_thread_s: float
     """The other side: time that threads were runnable without a core, beyond what the cores could do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    """Time by how many threads were runnable, on a core or waiting for one, against the capacity."""
+
+    idle_s: float
+    """None at all, or nearly."""
+    poor_s: float
+    """At most half of the cores."""
+    ok_s: float
+    """Up to 85 %."""
+    ideal_s: float
+    """Up to 115 %."""
+    over_s: float
+    """More: oversubscribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """How well the workers were used in the parallel part; None where there are no workers, or no such part."""
+
+    parallel_efficiency: float | None
+    """Useful time of all workers over workers x time: load balance x serialisation and transfer."""
+    load_balance: float | None
+    """Mean over maximum of the workers' useful time."""
+    serialisation_transfer: float | None
+    """The largest useful time over the time that the parallel part took."""
+    core_efficiency: float | None
+    """Useful time of all workers over capacity x time of the parallel part."""
+    note: str | None
+    """How the definition differs from that of POP here; None where it is the same."""
+    useful_share: Spread | None
+    """Over workers: useful time over the time of the parallel part."""
+    run_queue_wait_share: Spread | None
+    """Over workers: run-queue wait over wait and run."""
+    concurrency: Concurrency

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corelens.reports.core_time import CoreTimeLedger, Phases, Workforce
+from corelens.reports.core_time import CoreTimeLedger, Efficiency, Phases, Workforce
 from corelens.reports.findings import Diagnosis
 from corelens.reports.python_stacks import PythonStacks
 from corelens.reports.spreads import Spread as Spread
@@ -559,3 +559,4 @@ class Report:
     workforce: Workforce | None = None
     phases: Phases | None = None
     core_time_ledger: CoreTimeLedger | None = None
+    efficiency: Efficiency | None = None

@@ -78,9 +78,8 @@ class Blocked:
         if what == waits.POOL:
             self._spread(self._in_pools.setdefault((spell.life, spell.tid), {}), spell)
             return
-        if what in _FOR_TASKS and spell.tid == spell.life.pid and spell.life not in self._first:
-            if spell.start_ns > spell.life.born_ns + _YOUNG_NS:
-                self._first[spell.life] = spell.start_ns
+        if what in _FOR_TASKS and spell.tid == spell.life.pid:
+            self._waits_for_task(spell)
         shape = self._shapes.setdefault((spell.life, spell.tid), {})
         wait = self._wait(spell, shape)
         self._spread(shape.setdefault(wait, {}), spell)
@@ -103,6 +102,10 @@ class Blocked:
     def first_wait_s(self) -> dict[int, float]:
         """By pid, when its main thread first waited as for a task."""
         return {life.pid: start_ns / NS_PER_S for life, start_ns in self._first.items()}
+
+    def _waits_for_task(self, spell: Spell) -> None:
+        if spell.start_ns > spell.life.born_ns + _YOUNG_NS:
+            self._first.setdefault(spell.life, spell.start_ns)
 
     def _look_at(self, place: Place, spell: Spell) -> None:
         dumps = self._dumps.get((spell.life, spell.tid), ())

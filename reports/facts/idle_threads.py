@@ -15,7 +15,9 @@ from corelens.reports.facts.workforce import Hands, main_thread, only_started
 GIL, LOCK, IO, SLEEP, RESULTS, TEAM, TASKS, TAIL, STARTUP, UNKNOWN = (
     "gil", "lock", "io", "sleep", "results", "native-team", "tasks", "tail", "start-up", "unknown",
 )  # fmt: skip
-_IO = frozenset((waits.DISK, waits.PAGING, waits.SOCKET, waits.TERMINAL, waits.CHILD, waits.SIGNAL, waits.OTHER))
+_IO = frozenset(
+    (waits.DISK, waits.PAGING, waits.SOCKET, waits.TERMINAL, waits.CHILD, waits.SIGNAL, waits.OTHER)
+)
 _WRITES = frozenset(("write", "writev", "sendto", "sendmsg"))
 # What a thread waits for is sampled ten times a second: the looks of so many seconds around a bin tell its mix.
 _WINDOW_S = 0.5
@@ -206,7 +208,8 @@ class _Causes:
         return frozenset(
             lock
             for lock, bins in waiting.items()
-            if sum(time for place, time in bins.items() if reading.get(place)) > _QUEUE_SHARE * sum(bins.values())
+            if sum(time for place, time in bins.items() if reading.get(place))
+            > _QUEUE_SHARE * sum(bins.values())
         )
 
     def _team(self, process: ProcessFacts) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from corelens.reports.core_time import OnCore
 from corelens.reports.facts import owned, startup
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.stack_samples import StackSample
-from corelens.reports.facts.workforce import Hands, main_thread
+from corelens.reports.facts.workforce import Hands
 
 STARTUP, PYTHON, NATIVE, ACTIVE_WAIT, COORDINATION, COORDINATOR, UNSEEN = (
     "start-up", "python", "native", "active-wait", "coordination", "coordinator", "unseen",
@@ -23,12 +23,20 @@ _LABELS = {
 }
 # Fewer samples of active threads than this do not divide their time: it stays with the tasks.
 _LEAST_SAMPLES = 5
-# A stack belongs to coordination where one of so many innermost frames does: user code that pickles stands deeper.
-_INNERMOST = 3
-_COORDINATES = (
-    "/multiprocessing/", "/concurrent/futures/", "/joblib/", "/loky/", "/pickle.py", "/cloudpickle/", "/queue.py",
-    "/selectors.py", "/ray/_private/", "/ray/remote_function.py", "/ray/actor.py", "/distributed/",
+# Work is handed over in these wherever they stand in a stack: what user code does beneath them, it does to be pickled.
+_HANDS_OVER = (
+    "/multiprocessing/reduction.py", "/multiprocessing/connection.py", "/multiprocessing/queues.py",
+    "/pickle.py", "/cloudpickle/", "/ray/_private/serialization.py", "/ray/cloudpickle/",
 )  # fmt: skip
+# These work around the tasks only where they are innermost: further out they call the task.
+_WORKS_AROUND = (
+    "/multiprocessing/", "/concurrent/futures/", "/joblib/", "/loky/", "/queue.py", "/selectors.py", "/ray/_private/",
+    "/ray/remote_function.py", "/ray/actor.py", "/distributed/",
+)  # fmt: skip
+# Innermost, and on a core, these have called a task that is native code.
+_CALLS_TASKS = frozenset(
+    ("worker", "mapstar", "starmapstar", "run", "_process_chunk", "_worker", "__call__", "<listcomp>")
+)
 _OPENMP = (owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL)
 
 
@@ -44,8 +52,8 @@ class _Part:
             return
         self.core_s += core_s
         self.threads += 1
-        known = self.system_core_s is not None and system_share is not None
-        self.system_core_s = self.system_core_s + core_s * system_share if known else None  # type: ignore[operator]
+        if self.system_core_s is not None:
+            self.system_core_s = None if system_share is None else self.system_core_s + core_s * system_share
 
 
 def on_core(facts: Facts, hands: Hands, unseen_core_s: float) -> tuple[OnCore, ...]:
@@ -113,7 +121,9 @@ def _kind(process: ProcessFacts, thread: ThreadFacts, hands: Hands) -> tuple[str
 
 def _coordination_share(facts: Facts, process: ProcessFacts) -> float:
     """Part of the samples of its active Python threads that stood in pickling, queues or a pool's own code."""
-    active = [sample for sample in facts.samples_of(process) if sample.active and not startup.is_starting(sample)]
+    active = [
+        sample for sample in facts.samples_of(process) if sample.active and not startup.is_starting(sample)
+    ]
     seen = sum(sample.samples for sample in active)
     if seen < _LEAST_SAMPLES:
         return 0.0
@@ -122,12 +132,9 @@ def _coordination_share(facts: Facts, process: ProcessFacts) -> float:
 
 def coordinates(sample: StackSample) -> bool:
     """Whether a stack stands in what hands work around instead of in the work."""
-    return any(part in frame.file for frame in sample.frames[-_INNERMOST:] for part in _COORDINATES)
-
-
-def threads_of(processes: Iterable[ProcessFacts]) -> Iterator[ThreadFacts]:
-    """Threads of some processes."""
-    return (thread for process in processes for thread in process.threads)
-
-
-__all__ = ["on_core", "coordinates", "main_thread"]
+    if any(part in frame.file for frame in sample.frames for part in _HANDS_OVER):
+        return True
+    innermost = sample.frames[-1] if sample.frames else None
+    if innermost is None or innermost.function.rpartition(".")[2] in _CALLS_TASKS:
+        return False
+    return any(part in innermost.file for part in _WORKS_AROUND)

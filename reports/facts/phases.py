@@ -57,6 +57,7 @@ def _wave(group: Sequence[Worker], cores: float) -> Wave:
     needed = max(1, min(len(group), math.floor(cores)))
     return Wave(
         begin_s=min(worker.born_s for worker in group),
+        last_born_s=max(worker.born_s for worker in group),
         ready_s=ready_s,
         # As long as `needed` workers have work left, every core can have one.
         tail_s=max(ready_s, ends[len(group) - needed]),

@@ -15,6 +15,7 @@ from corelens.reports.facts import (
     core_time,
     cores,
     cpu,
+    efficiency,
     interlock,
     ledger,
     memory,
@@ -189,8 +190,12 @@ def _with_core_time(known: Facts, held: blocked.Blocked, gone: taken.Taken) -> F
     hands = workforce.hands(known, held.first_wait_s())
     cut = phases.phases(known, hands.said)
     known = replace(known, report=replace(known.report, workforce=hands.said, phases=cut))
-    ledger_of_time = core_time.core_time(known, hands, held, gone)
-    return replace(known, report=replace(known.report, core_time_ledger=ledger_of_time))
+    whole = replace(
+        known.report,
+        core_time_ledger=core_time.core_time(known, hands, held, gone),
+        efficiency=efficiency.efficiency(known),
+    )
+    return replace(known, report=whole)
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:
