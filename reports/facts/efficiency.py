@@ -18,9 +18,9 @@ threads in each bin, those without a core included, so that oversubscription sho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import statistics
 
-from corelens.reports.core_time import Concurrency, Efficiency, Phases, Wave, Worker, Workforce
+from corelens.reports.core_time import PROCESSES, Concurrency, Efficiency, Phases, Wave, Worker, Workforce
 from corelens.reports.facts import binned
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.spread import spread
@@ -28,37 +28,50 @@ from corelens.reports.facts.spread import spread
 POOR, OK, IDEAL = 0.50, 0.85, 1.15
 # Below this a thread that wakes to poll is all there is.
 IDLE = 0.02
-# Useful time beyond the run time by more than this is native threads, and no jitter.
-_MORE_THAN_ONE = 1.05
+# Looks are a tenth of a second apart: the bounds of anything shorter are noise.
+SHORTEST_S, SHORTEST_WAVE_S = 0.5, 0.3
+# Threads beside the worker's own count where they did more than this part of what it did.
+_LEAST_BESIDE = 0.10
+_MORE_THAN_ALL = 1.05
 
 
 def efficiency(facts: Facts) -> Efficiency:
     """Sum up the parallel part; needs `workforce` and `phases` of the report."""
     workforce, phases = facts.report.workforce, facts.report.phases
     concurrency = _concurrency(facts)
-    if workforce is None or phases is None or not workforce.workers or not _length_s(phases.waves):
-        why = "no workers" if workforce is None or not workforce.workers else "no parallel part"
+    why = _why_not(workforce, phases)
+    if why is not None or workforce is None or phases is None:
         return Efficiency(None, None, None, None, why, None, None, concurrency)
     return _of_workers(facts, workforce, phases, concurrency)
 
 
+def _why_not(workforce: Workforce | None, phases: Phases | None) -> str | None:
+    if workforce is None or phases is None or not workforce.workers:
+        return "no workers"
+    lengths = [wave.end_s - wave.ready_s for wave in phases.waves]
+    if sum(lengths) < SHORTEST_S or statistics.median(lengths) < SHORTEST_WAVE_S:
+        return "the parallel part is too short against the time between two looks"
+    return None
+
+
 def _of_workers(facts: Facts, workforce: Workforce, phases: Phases, concurrency: Concurrency) -> Efficiency:
-    together = [(wave, [useful_s(worker) for worker in _members(workforce, wave)]) for wave in phases.waves]
+    wide = _with_threads(facts, workforce)
+    together = [
+        (wave, [_useful_in(wave, worker, wide) for worker in _members(workforce, wave)])
+        for wave in phases.waves
+        if wave.end_s > wave.ready_s
+    ]
     useful = sum(sum(each) for _, each in together)
     largest = sum(len(each) * max(each, default=0.0) for _, each in together)
     could = sum(len(each) * (wave.end_s - wave.ready_s) for wave, each in together)
-    shares = [
-        useful_s(worker) / (wave.end_s - wave.ready_s)
-        for wave in phases.waves
-        if wave.end_s > wave.ready_s
-        for worker in _members(workforce, wave)
-    ]
+    length_s = sum(wave.end_s - wave.ready_s for wave, _ in together)
+    shares = [each / (wave.end_s - wave.ready_s) for wave, every in together for each in every]
     return Efficiency(
         parallel_efficiency=useful / could if could else None,
         load_balance=useful / largest if largest else None,
         serialisation_transfer=largest / could if could else None,
-        core_efficiency=useful / (facts.report.capacity.cores * _length_s(phases.waves)),
-        note=_note(facts, workforce, shares),
+        core_efficiency=useful / (facts.report.capacity.cores * length_s),
+        note=_note(facts, workforce, wide),
         useful_share=spread(shares),
         run_queue_wait_share=spread(
             worker.queue_s / (worker.run_s + worker.queue_s)
@@ -74,22 +87,38 @@ def useful_s(worker: Worker) -> float:
     return max(0.0, worker.run_s - worker.startup_run_s)
 
 
+def _useful_in(wave: Wave, worker: Worker, wide: frozenset[int]) -> float:
+    """One thread cannot be useful for longer than the wave, whose bounds are known to a tenth of a second."""
+    useful = useful_s(worker)
+    return useful if worker.tid in wide else min(useful, wave.end_s - wave.ready_s)
+
+
+def _with_threads(facts: Facts, workforce: Workforce) -> frozenset[int]:
+    """Workers whose other threads did a part of their work."""
+    if workforce.form != PROCESSES:
+        return frozenset()
+    worked: set[int] = set()
+    for worker in workforce.workers:
+        process = facts.process(worker.pid)
+        threads = () if process is None else process.threads
+        beside = sum(thread.run_s for thread in threads if thread.tid != worker.tid)
+        if beside > _LEAST_BESIDE * useful_s(worker):
+            worked.add(worker.tid)
+    return frozenset(worked)
+
+
 def _members(workforce: Workforce, wave: Wave) -> list[Worker]:
     return [worker for worker in workforce.workers if wave.begin_s <= worker.born_s <= wave.last_born_s]
 
 
-def _length_s(waves: Iterable[Wave]) -> float:
-    return sum(wave.end_s - wave.ready_s for wave in waves)
-
-
-def _note(facts: Facts, workforce: Workforce, shares: list[float]) -> str | None:
-    if max(shares, default=0.0) > _MORE_THAN_ONE:
-        return "workers have native threads of their own: their useful time is that of several cores"
-    if workforce.at_once > facts.report.capacity.cores * _MORE_THAN_ONE:
-        best = facts.report.capacity.cores / workforce.at_once
+def _note(facts: Facts, workforce: Workforce, wide: frozenset[int]) -> str | None:
+    cores = facts.report.capacity.cores
+    if wide:
+        return "workers have threads of their own at work: their useful time is that of several cores"
+    if workforce.at_once > cores * _MORE_THAN_ALL:
         return (
-            f"{workforce.at_once} workers share {facts.report.capacity.cores:g} cores: none can be useful for"
-            f" more than {best:.2f} of the time on average, where POP gives a core to each"
+            f"{workforce.at_once} workers share {cores:.4g} cores: on average none can be useful for more than"
+            f" {cores / workforce.at_once:.2f} of the time, where POP gives a core to each"
         )
     return None
 
