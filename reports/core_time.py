@@ -124,8 +124,8 @@ class OnCore:
     """`start-up`, `python`, `native`, `active-wait`, `coordination`, `coordinator`, `unseen`."""
     label: str
     core_s: float
-    share: float
-    """Of capacity."""
+    capacity_share: float
+    """Part of capacity x wall."""
     system_core_s: float | None
     """Part spent in the kernel, by the shares of the processes; None where they were not read."""
     threads: int
@@ -138,8 +138,8 @@ class Idle:
     cause: str
     label: str
     core_s: float
-    share: float
-    """Of capacity."""
+    capacity_share: float
+    """Part of capacity x wall."""
     cores_by_bin: tuple[float, ...]
     """Over time, in the bins of `timeline`."""
 
@@ -158,7 +158,7 @@ class CoreTimeLedger:
     on_core_core_s: float
     idle_core_s: float
     unexplained_share: float
-    """Of capacity."""
+    """Of capacity x wall."""
     run_queue_wait_thread_s: float
     """The other side: time that threads were runnable without a core, beyond what the cores could do."""
 

@@ -45,7 +45,7 @@ def ledger_rows(ledger: CoreTimeLedger) -> Rows:
         (
             f"on a core: {one.label}",
             f"{one.core_s:.2f}",
-            _percent(one.share),
+            _percent(one.capacity_share),
             _kernel(one.system_core_s),
             str(one.threads),
         )
@@ -53,7 +53,7 @@ def ledger_rows(ledger: CoreTimeLedger) -> Rows:
         if one.core_s >= 0.005
     ]
     idle = [
-        (f"idle: {one.label}", f"{one.core_s:.2f}", _percent(one.share), "", "")
+        (f"idle: {one.label}", f"{one.core_s:.2f}", _percent(one.capacity_share), "", "")
         for one in ledger.idle
         if one.core_s >= 0.005
     ]
@@ -102,7 +102,10 @@ def worker_notes(workforce: Workforce) -> Iterator[str]:
     idle = sum(pool.members for pool in workforce.idle_pools)
     if idle:
         used = sum(pool.run_s for pool in workforce.idle_pools)
-        yield f"idle pools, which cost nothing: {idle} threads or processes that used {used:.2f} core-seconds together"
+        yield (
+            f"idle pools: {idle} threads or processes that had nothing to do after their start, which took"
+            f" {used:.2f} core-seconds"
+        )
 
 
 def phase_rows(phases: Phases) -> Rows:

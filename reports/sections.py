@@ -63,7 +63,8 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        core_time_section(report), _workers(report), _phases(report), _efficiency(report), _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
+        core_time_section(report), _workers(report), _phases(report), _efficiency(report),
+        _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
         _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]

@@ -77,7 +77,7 @@ def core_time(facts: Facts, hands: Hands, blocked: Blocked, taken: Taken) -> Cor
         beyond_capacity_core_s=bins.beyond,
         on_core_core_s=used,
         idle_core_s=sum(line.core_s for line in idle),
-        unexplained_share=idle[-1].share,
+        unexplained_share=idle[-1].capacity_share,
         run_queue_wait_thread_s=sum(queued),
     )
 
