@@ -621,6 +621,15 @@ _POOLS = Kind(
     ),
 )
 
+_VARIABLES = Kind(
+    "variables",
+    "variables",
+    "thread-limit variables in the memory of a process, where code changes them; written when they are not what"
+    " was said before, at exec to begin with",
+    (_T, _PID, Field("variables", "object", "name to value, allow-listed")),
+    columnar=True,
+)
+
 _PACKAGES = Kind(
     "packages",
     "tree",
@@ -702,7 +711,7 @@ KINDS: dict[str, Kind] = {
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED,
-        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
+        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
     )
 }  # fmt: skip
 

@@ -40,6 +40,7 @@ from corelens.probes.spool import Spool
 from corelens.probes.stacks import StacksOptions, stacks_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
+from corelens.probes.variables import VariablesProbe
 from corelens.probes.waits import WaitsProbe
 from corelens.recording import RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, Line
@@ -385,6 +386,7 @@ def probes_for(
 ) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
     probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
+    probes.append(VariablesProbe())
     probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs())]
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
