@@ -20,6 +20,7 @@ from corelens.probes import pidfd, procfs
 from corelens.probes.capabilities import capabilities
 from corelens.probes.control import AttachedControl, ChildControl
 from corelens.probes.descriptors import raise_limit
+from corelens.probes.file_locks import FileLocksProbe
 from corelens.probes.gil import GilProbe
 from corelens.probes.governor import DEFAULT_BUDGET_CORES, Governor
 from corelens.probes.host import HostProbe, describe_host
@@ -386,8 +387,8 @@ def probes_for(
 ) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
     probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
-    probes.append(VariablesProbe())
     probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs())]
+    probes += [FileLocksProbe(), VariablesProbe()]
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

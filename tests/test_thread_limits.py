@@ -56,9 +56,9 @@ def test_without_an_agent_a_larger_pool_says_that_a_variable_came_too_late() -> 
     made = recording(
         born(variables={}), threads_born(10, 11, 12, 13), seen_in_memory(1, {BLAS: "1", OMP: "8"})
     )
-    kinds: dict[int, tuple[str, str | None, int | None]] = {
-        tid: ("openblas", NUMPY, None) for tid in (11, 12, 13)
-    }
+    kinds: dict[int, tuple[str, str | None, int | None]] = dict.fromkeys(
+        (11, 12, 13), ("openblas", NUMPY, None)
+    )
     found = [(row.limit, row.asked, row.observed_threads, row.verdict) for row in limits(made, kinds)]
     assert found == [(BLAS, "1", 4, "set-too-late"), (OMP, "8", 4, "took-effect")]
 

@@ -73,6 +73,7 @@ def test_a_process_that_does_not_run_is_not_read_again(monkeypatch: pytest.Monke
     assert [each["GOMP_SPINCOUNT"] for each in said(probe, rounds(mine, at_s=50))] == ["77"]
 
 
+NOTHING: dict[str, str] = {}
 BASE, TABLE, BLOCK = 0x100000, 0x102000, 0x104000
 
 
@@ -101,11 +102,11 @@ def made_process(proc: Path, table: list[int], block: bytes) -> int:
     [
         pytest.param([BLOCK, 0], b"OMP_NUM_THREADS=2\0", [{"OMP_NUM_THREADS": "2"}], id="changed"),
         pytest.param([BLOCK, 0], b"OMP_NUM_THREADS=8\0", [], id="as at exec"),
-        pytest.param([0], b"", [{}], id="cleared"),
+        pytest.param([0], b"", [NOTHING], id="cleared"),
         pytest.param(
             [BLOCK, 0x7F0000000000, 0], b"MKL_NUM_THREADS=1\0", [{"MKL_NUM_THREADS": "1"}], id="torn"
         ),
-        pytest.param([BLOCK, 0], b"PASSWORD=x\0", [{}], id="not allowed"),
+        pytest.param([BLOCK, 0], b"PASSWORD=x\0", [NOTHING], id="not allowed"),
     ],
 )
 def test_made_up_memory(tmp_path: Path, table: list[int], block: bytes, seen: list[dict[str, str]]) -> None:
