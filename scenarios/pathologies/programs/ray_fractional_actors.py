@@ -22,7 +22,7 @@ class Evaluator:
 
     def evaluate(self, seconds: float) -> int:
         """Evaluate until the time is up and count the rounds."""
-        candidates = torch.rand(64, 20_000)
+        candidates = torch.rand(96, 1500)
         done, until = 0, time.time() + seconds
         while time.time() < until:
             candidates = torch.sin(candidates * 1.1) + 0.3
