@@ -14,7 +14,7 @@ import zlib
 from joblib import Parallel, delayed
 
 FIXED = "--fixed" in sys.argv
-PIECES = 160
+PIECES = 620
 
 
 def overhead_of_the_clock() -> float:

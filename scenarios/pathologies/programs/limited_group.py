@@ -48,9 +48,8 @@ def _group(
         (inner / "cgroup.procs").write_text(str(os.getpid()))
         yield
     finally:
-        (before / "cgroup.procs").write_text(str(os.getpid()))
         for folder in dict.fromkeys((inner, outer)):
-            _remove(folder)
+            _emptied(folder, before)
 
 
 def _current(controller: str) -> str:
@@ -65,13 +64,17 @@ def _current(controller: str) -> str:
     return found
 
 
-def _remove(folder: Path) -> None:
-    """Remove a group as soon as its last process is gone."""
+def _emptied(folder: Path, into: Path) -> None:
+    """Move what is left in a group, such as workers that wait for more work, and remove it."""
     until = time.monotonic() + 5
     while folder.is_dir():
+        for pid in (folder / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):
+                (into / "cgroup.procs").write_text(pid)
         try:
             folder.rmdir()
         except OSError:
+            # A process that has ended leaves its group a little later.
             if time.monotonic() > until:
                 raise
             time.sleep(0.05)

@@ -8,10 +8,10 @@ import time
 
 from limited_group import cpu_quota
 
-BOARDS = 40
+BOARDS = 100
 
 
-def queens(first: int, size: int = 9) -> int:
+def queens(first: int, size: int = 11) -> int:
     """Count the ways to place queens on a board, the first one given."""
     ways = 0
     waiting = [(first % size,)]

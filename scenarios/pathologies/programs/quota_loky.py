@@ -1,4 +1,4 @@
-"""Two loky workers in a control group of 0.7 cores; `--fixed` gives the group the whole machine. Needs root."""
+"""Two loky workers in a control group of 0.7 cores; `--fixed` gives the group more than the machine. Needs root."""
 
 # pyright: basic
 from __future__ import annotations
@@ -30,7 +30,7 @@ def distance(seed: int) -> int:
 def main() -> None:
     """Compare all texts inside of the group."""
     cores = os.cpu_count() or 1
-    with cpu_quota(cores if FIXED else 0.35 * cores):
+    with cpu_quota(2 * cores if FIXED else 0.35 * cores):
         begun = time.perf_counter()
         with Parallel(n_jobs=cores) as parallel:
             done = len(parallel(delayed(distance)(seed) for seed in range(TEXTS)))

@@ -8,7 +8,7 @@ import sys
 import time
 
 FIXED = "--fixed" in sys.argv
-SEEDS = 60
+SEEDS = 240
 
 
 def pin(ranks: multiprocessing.Queue[int]) -> None:
