@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import multiprocessing
 import sys
 import time
@@ -20,7 +21,7 @@ def price(seed: int) -> float:
     """Price an option on a tree: pure Python that takes a while."""
     values = [max(0.0, (step * seed) % 97 - 40.0) for step in range(900)]
     while len(values) > 1:
-        values = [0.499 * low + 0.498 * high for low, high in zip(values, values[1:], strict=False)]
+        values = [0.499 * low + 0.498 * high for low, high in itertools.pairwise(values)]
     return values[0]
 
 

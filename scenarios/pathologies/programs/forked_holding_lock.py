@@ -54,8 +54,8 @@ def main() -> None:
     taken = threading.Event()
     threading.Thread(target=refresh, args=(taken,), daemon=True).start()
     taken.wait()
-    context = multiprocessing.get_context("spawn" if FIXED else "fork")
-    workers = [context.Process(target=work, args=(seed,)) for seed in range(2)]
+    multiprocessing.set_start_method("spawn" if FIXED else "fork")
+    workers = [multiprocessing.Process(target=work, args=(seed,)) for seed in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -41,9 +41,12 @@ def schedule(workers: list[Connection]) -> int:
             chain, first, value = ready.pop()
             places[chain] = first
             idle.pop().send((chain, value, tuple(range(first, first + fused))))
-        for connection in wait(workers):
-            chain, value = connection.recv()  # type: ignore[union-attr]
-            idle.append(connection)  # type: ignore[arg-type]
+        answered = wait(workers)
+        for connection in workers:
+            if connection not in answered:
+                continue
+            chain, value = connection.recv()
+            idle.append(connection)
             done += fused
             following = places.pop(chain) + fused
             if following < LENGTH:

@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 if os.environ.get("OMP_NUM_THREADS") != "12":
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "OMP_NUM_THREADS": "12"})
 
-import torch  # noqa: E402
+import torch
 
 FIXED = "--fixed" in sys.argv
 SECONDS = 7.0

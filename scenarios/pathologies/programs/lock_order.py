@@ -28,11 +28,12 @@ class Account:
 
 def transfer(source: Account, target: Account) -> None:
     """Move money between accounts, both locked."""
-    first, second = sorted((source, target), key=lambda account: account.number) if FIXED else (source, target)
-    with first.lock:
-        with second.lock:
-            source.amount -= 1
-            target.amount += 1
+    first, second = (
+        sorted((source, target), key=lambda account: account.number) if FIXED else (source, target)
+    )
+    with first.lock, second.lock:
+        source.amount -= 1
+        target.amount += 1
 
 
 def clerk(source: Account, target: Account) -> None:

@@ -17,7 +17,7 @@ TASKS = 24
 def probability(seed: int) -> float:
     """Integrate a density."""
     density = scipy.stats.t(df=2 + seed % 5)
-    return sum(scipy.integrate.quad(density.pdf, 0, 1 + step % 3)[0] for step in range(6))
+    return float(sum(scipy.integrate.quad(density.pdf, 0, 1 + step % 3)[0] for step in range(6)))
 
 
 def main() -> None:

@@ -14,14 +14,17 @@ BOARDS = 100
 def queens(first: int, size: int = 11) -> int:
     """Count the ways to place queens on a board, the first one given."""
     ways = 0
-    waiting = [(first % size,)]
+    waiting: list[tuple[int, ...]] = [(first % size,)]
     while waiting:
         placed = waiting.pop()
         if len(placed) == size:
             ways += 1
             continue
         for column in range(size):
-            if all(column != other and abs(column - other) != len(placed) - row for row, other in enumerate(placed)):
+            if all(
+                column != other and abs(column - other) != len(placed) - row
+                for row, other in enumerate(placed)
+            ):
                 waiting.append((*placed, column))
     return ways
 

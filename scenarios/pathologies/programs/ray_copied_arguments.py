@@ -3,6 +3,7 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -19,7 +20,7 @@ def look_up(table: dict[str, int], query: int) -> int:
 
 def main() -> None:
     """Answer all queries on two CPUs."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     table = {f"entry {number}": number for number in range(200_000)}
     task = ray.remote(look_up)
     ray.get([task.remote({"entry 0": 1}, 0) for _ in range(2)])

@@ -3,6 +3,7 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import time
 
 import ray
@@ -17,7 +18,7 @@ def magic(seed: int) -> int:
 
 def main() -> None:
     """Run all tasks."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     task = ray.remote(magic)
     ray.get([task.remote(0), task.remote(1)])
     begun = time.perf_counter()

@@ -3,8 +3,10 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from typing import Any
 
 import ray
 import torch
@@ -33,8 +35,8 @@ class Evaluator:
 
 def main() -> None:
     """Evaluate on four actors for some seconds."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    actor = ray.remote(num_cpus=0.5)(Evaluator)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    actor: Any = ray.remote(num_cpus=0.5)(Evaluator)
     actors = [actor.remote(1 if FIXED else 8) for _ in range(ACTORS)]
     ray.get([each.evaluate.remote(0.1) for each in actors])
     begun = time.perf_counter()

@@ -3,6 +3,7 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import time
@@ -25,7 +26,7 @@ def walk(seed: int) -> float:
 
 def main() -> None:
     """Walk many times on two CPUs."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     task = ray.remote(walk)
     ray.get([task.remote(0), task.remote(1)])
     begun = time.perf_counter()

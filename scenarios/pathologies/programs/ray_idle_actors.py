@@ -3,8 +3,10 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from typing import Any
 
 import ray
 
@@ -35,8 +37,8 @@ def partitions(number: int) -> int:
 
 def main() -> None:
     """Count for all numbers and keep the counts in the actor."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    results = ray.remote(num_cpus=0 if FIXED else 1)(Results).remote()
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    results: Any = ray.remote(num_cpus=0 if FIXED else 1)(Results).remote()
     task = ray.remote(num_cpus=1)(partitions)
     ray.get([task.remote(10) for _ in range(2)])
     begun = time.perf_counter()

@@ -3,6 +3,7 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -38,7 +39,7 @@ def basket(seed: int, prices: Any) -> int:
 
 def main() -> None:
     """Add up all baskets, two at a time."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     task = ray.remote(basket)
     prices = None if FIXED else ray.remote(num_cpus=0)(PriceList).remote()
     ray.get([task.remote(seed, prices) for seed in range(2)])

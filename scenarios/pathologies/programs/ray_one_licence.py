@@ -3,6 +3,7 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
 
@@ -24,7 +25,11 @@ def main() -> None:
     """Fit all models."""
     resources = {"licence": 1.0}
     ray.init(
-        num_cpus=2, resources=resources, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        num_cpus=2,
+        resources=resources,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
     )
     task = ray.remote(num_cpus=1, resources={} if FIXED else resources)(fit)
     ray.get([ray.remote(fit).remote(seed) for seed in range(2)])

@@ -3,8 +3,10 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from typing import Any
 
 import ray
 
@@ -28,8 +30,8 @@ class Counter:
 
 def main() -> None:
     """Count all records with two actors."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    actor = ray.remote(Counter)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    actor: Any = ray.remote(Counter)
     counters = [actor.remote() for _ in range(2)]
     ray.get([each.count.remote([0]) for each in counters])
     records, block = (RECORDS * 200, BLOCK) if FIXED else (RECORDS, 1)

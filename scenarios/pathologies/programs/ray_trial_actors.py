@@ -3,8 +3,10 @@
 # pyright: basic
 from __future__ import annotations
 
+import logging
 import sys
 import time
+from typing import Any
 
 import ray
 
@@ -31,8 +33,8 @@ class Trial:
 
 def main() -> None:
     """Run all trials, two at a time."""
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    actor = ray.remote(num_cpus=1)(Trial)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    actor: Any = ray.remote(num_cpus=1)(Trial)
     begun = time.perf_counter()
     if FIXED:
         actors = [actor.remote() for _ in range(2)]

@@ -24,7 +24,9 @@ def shared_of(pairs: list[tuple[str, str]]) -> list[int]:
 
 def main() -> None:
     """Compare all pairs on two workers."""
-    pairs = [(f"{number * 7919:b}", f"{number * 104_729:o}") for number in range(PAIRS * (20 if FIXED else 1))]
+    pairs = [
+        (f"{number * 7919:b}", f"{number * 104_729:o}") for number in range(PAIRS * (20 if FIXED else 1))
+    ]
     begun = time.perf_counter()
     with ProcessPoolExecutor(2) as executor:
         if FIXED:

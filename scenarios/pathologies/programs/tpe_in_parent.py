@@ -11,6 +11,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 
 import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
 
 FIXED = "--fixed" in sys.argv
 TRIALS = 300 * (6 if FIXED else 1)
@@ -29,7 +30,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     tpe = optuna.samplers.TPESampler(seed=0, n_startup_trials=4, n_ei_candidates=512, multivariate=True)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0) if FIXED else tpe)
-    space = {f"x{number}": optuna.distributions.FloatDistribution(-1.0, 1.0) for number in range(12)}
+    space: dict[str, BaseDistribution] = {f"x{number}": FloatDistribution(-1.0, 1.0) for number in range(12)}
     begun, running = time.perf_counter(), dict[Future[float], optuna.Trial]()
     with ProcessPoolExecutor(4) as executor:
         for _ in range(TRIALS):
