@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.findings import Diagnosis
 from corelens.reports.python_stacks import PythonStacks
 
 
@@ -562,3 +563,5 @@ class Report:
     waits: tuple[Wait, ...] = ()
     process_waits: tuple[ProcessWait, ...] = ()
     locks: tuple[Lock, ...] = ()
+    diagnosis: Diagnosis | None = None
+    """None: no rules were run over it."""

@@ -14,10 +14,11 @@ from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.interlock import Interlock, interlock
 from corelens.reports.facts.owned import OPENBLAS, Owned, Owner
 from corelens.reports.facts.processes import lives
+from corelens.reports.facts.stack_samples import stack_samples
 from corelens.reports.facts.threads import threads
 from corelens.reports.facts.waits import what_of
 from corelens.reports.report import Gil
-from corelens.vocabulary import Line, columnar_line
+from corelens.vocabulary import Line, columnar_line, columns
 from tests.test_vocabulary import complaints
 
 MS = 1_000_000
@@ -58,7 +59,8 @@ class Made:
         return self
 
     def add(self, kind: str, t_ns: int, *rows: Row) -> Made:
-        self.lines.append(columnar_line(kind, t_ns, list(rows)))
+        width = len(columns(kind))
+        self.lines.append(columnar_line(kind, t_ns, [row + (None,) * (width - len(row)) for row in rows]))
         return self
 
     def python(self, pid: int = PID, has: str = "yes", reason: str | None = None) -> Made:
@@ -80,7 +82,7 @@ class Made:
         everyone = threads(recording, found, grid).all
         owner = Owner(OPENBLAS, "OpenBLAS", None, None)
         owned = {one: Owned(one, owner, None) for one in everyone if one.tid in pool}
-        return interlock(recording, found, grid, everyone, owned)
+        return interlock(recording, found, grid, everyone, owned, stack_samples(recording, found))
 
     def gil(self) -> Gil:
         (one,) = self.facts().gil
@@ -162,7 +164,8 @@ def test_a_process_without_a_readable_lock_has_a_reason_and_no_numbers(has: str)
 
 
 def test_recordings_without_these_lines_say_nothing() -> None:
-    assert made().facts() == Interlock((), (), (), (), (), ())
+    found = made().facts()
+    assert found == Interlock((), (), (), (), (), (), found.doings)
 
 
 # patterns

@@ -85,6 +85,8 @@ def _variables(process: Evidence, parent: Evidence | None, present: Present) -> 
             before = reading.at_load is not None and _was_replaced(process, present, name, value)
             if before:
                 verdict = limit_verdicts.on_replaced(reading, name, value)
+            elif not process.agent and (process.at_exec or {}).get(name) != value:
+                verdict = limit_verdicts.on_set_by_program(reading, name, value)
             else:
                 by_parent = parent is not None and parent.had(name, value)
                 verdict = limit_verdicts.on_variable(reading, name, value, set_by_parent=by_parent)
