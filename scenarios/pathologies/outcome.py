@@ -131,5 +131,5 @@ def read_back(rows: Sequence[dict[str, Any]]) -> list[Outcome]:
 def _run(row: dict[str, Any] | None) -> Run | None:
     if row is None:
         return None
-    predicted = Gain(**row["predicted"]) if row["predicted"] else None
-    return Run(**{**row, "predicted": predicted})
+    values: dict[str, Any] = {**row, "predicted": Gain(**row["predicted"]) if row["predicted"] else None}
+    return Run(**values)

@@ -13,8 +13,8 @@ STRIPS = 96
 def mandelbrot(strip: int) -> int:
     """Count the points of a strip that stay."""
     inside = 0
-    for column in range(1000):
-        point = complex(-2 + 2.5 * column / 1000, -1.2 + 2.4 * strip / STRIPS)
+    for column in range(6000):
+        point = complex(-2 + 2.5 * column / 6000, -1.2 + 2.4 * strip / STRIPS)
         value = 0j
         for _ in range(160):
             value = value * value + point

@@ -7,7 +7,7 @@ import sys
 import time
 
 FIXED = "--fixed" in sys.argv
-NUMBERS = [1_500] * 96 + [2_600_000] * 32
+NUMBERS = [1_500] * 192 + [2_900_000] * 64
 
 
 def divisors(number: int) -> int:
@@ -19,7 +19,7 @@ def main() -> None:
     """Count for all numbers on two workers."""
     begun = time.perf_counter()
     with multiprocessing.Pool(2) as pool:
-        done = len(pool.map(divisors, NUMBERS, chunksize=1 if FIXED else 48))
+        done = len(pool.map(divisors, NUMBERS, chunksize=1 if FIXED else 64))
     print(f"units={done} elapsed {time.perf_counter() - begun:.2f}")
 
 

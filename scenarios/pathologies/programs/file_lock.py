@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 FIXED = "--fixed" in sys.argv
-RECORDS = 60
+RECORDS = 240
 
 
 def solve(seed: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from joblib import Parallel, delayed
 
@@ -31,7 +32,7 @@ def mean_place(seed: int) -> float:
 def main() -> None:
     """Simulate on two workers."""
     begun = time.perf_counter()
-    parallel = Parallel(n_jobs=2)
+    parallel: Any = Parallel(n_jobs=2)
     if FIXED:
         done = len(parallel(delayed(mean_place)(seed) for seed in range(RUNS)))
     else:

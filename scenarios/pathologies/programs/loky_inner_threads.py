@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, parallel_config
@@ -27,7 +28,7 @@ def decompositions(seed: int, until: float) -> int:
 def main() -> None:
     """Decompose on four workers for some seconds."""
     with parallel_config(backend="loky", inner_max_num_threads=1 if FIXED else 12):
-        parallel = Parallel(n_jobs=WORKERS)
+        parallel: Any = Parallel(n_jobs=WORKERS)
         parallel(delayed(decompositions)(seed, 0.0) for seed in range(WORKERS))
         begun, until = time.perf_counter(), time.time() + SECONDS
         done = sum(parallel(delayed(decompositions)(seed, until) for seed in range(WORKERS)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from typing import Any
 
 from joblib import Parallel, delayed
 
@@ -29,7 +30,8 @@ def fold(dataset: int, number: int) -> int:
 
 def study(dataset: int) -> int:
     """Fit all folds of a data set on two workers, as it says."""
-    return sum(Parallel(n_jobs=2, backend="loky")(delayed(fold)(dataset, number) for number in range(FOLDS)))
+    parallel: Any = Parallel(n_jobs=2, backend="loky")
+    return sum(parallel(delayed(fold)(dataset, number) for number in range(FOLDS)))
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 import time
+from typing import Any
 
 import scipy.integrate
 import scipy.stats
@@ -16,7 +17,7 @@ TASKS = 24
 
 def probability(seed: int) -> float:
     """Integrate a density."""
-    density = scipy.stats.t(df=2 + seed % 5)
+    density: Any = scipy.stats.t(df=2 + seed % 5)
     return float(sum(scipy.integrate.quad(density.pdf, 0, 1 + step % 3)[0] for step in range(6)))
 
 

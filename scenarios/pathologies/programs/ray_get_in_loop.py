@@ -11,7 +11,7 @@ import time
 import ray
 
 FIXED = "--fixed" in sys.argv
-WALKS = 60
+WALKS = 90
 
 
 def walk(seed: int) -> float:
