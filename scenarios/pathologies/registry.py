@@ -275,7 +275,7 @@ PROGRAMS: tuple[Program, ...] = (
         fast=True,
     ),
     Program(
-        "manager-list",
+        "shared-list",
         "lock-contention",
         "manager-process",
         "every append is a call to the manager's process",

@@ -15,7 +15,7 @@ import time  # noqa: E402
 
 import numpy as np  # noqa: E402
 
-PRODUCTS = 14
+PRODUCTS = 36
 
 
 def main() -> None:

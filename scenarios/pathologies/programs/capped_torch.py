@@ -9,7 +9,7 @@ import time
 import torch
 
 FIXED = "--fixed" in sys.argv
-STEPS = 24
+STEPS = 14
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 FIXED = "--fixed" in sys.argv
-TEXTS = 70
+TEXTS = 100
 
 
 def frequencies(seed: int) -> int:

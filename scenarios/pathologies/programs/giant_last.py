@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 FIXED = "--fixed" in sys.argv
-PATTERN = bytes((position * position >> 5) & 0xFF for position in range(1 << 20))
-SIZES_MIB = [1] * 90 + [80]
+PATTERN = random.Random(0).randbytes(1 << 20)
+SIZES_MIB = [1] * 160 + [140]
 
 
 def pack(mebibytes: int) -> int:

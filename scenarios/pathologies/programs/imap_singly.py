@@ -7,7 +7,7 @@ import sys
 import time
 
 FIXED = "--fixed" in sys.argv
-ITEMS = 150_000
+ITEMS = 400_000
 
 
 def checksum(number: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from joblib import Parallel, delayed
 
 FIXED = "--fixed" in sys.argv
-RUNS = 120
+RUNS = 240
 
 
 def trajectory(seed: int) -> list[tuple[int, float, str]]:

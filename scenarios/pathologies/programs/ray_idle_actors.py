@@ -42,7 +42,7 @@ def main() -> None:
     task = ray.remote(num_cpus=1)(partitions)
     ray.get([task.remote(10) for _ in range(2)])
     begun = time.perf_counter()
-    kept = [results.keep.remote(task.remote(1650 + number % 3)) for number in range(TASKS)]
+    kept = [results.keep.remote(task.remote(2600 + number % 3)) for number in range(TASKS)]
     done = max(ray.get(kept))
     print(f"units={done} elapsed {time.perf_counter() - begun:.2f}")
     ray.shutdown()

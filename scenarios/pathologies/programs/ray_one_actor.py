@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 FIXED = "--fixed" in sys.argv
-TASKS = 40
+TASKS = 90
 QUESTIONS = 25
 
 

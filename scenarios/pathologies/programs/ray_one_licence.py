@@ -10,7 +10,7 @@ import time
 import ray
 
 FIXED = "--fixed" in sys.argv
-MODELS = 36
+MODELS = 130
 
 
 def fit(seed: int) -> float:

@@ -7,7 +7,7 @@ import sys
 import time
 
 FIXED = "--fixed" in sys.argv
-ROWS = 7600
+ROWS = 19_000
 
 
 def energy(rows: range, sums: multiprocessing.Queue[float]) -> None:

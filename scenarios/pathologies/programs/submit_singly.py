@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 FIXED = "--fixed" in sys.argv
-PAIRS = 36_000
+PAIRS = 70_000
 BATCH = 500
 
 

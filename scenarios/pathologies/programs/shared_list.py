@@ -9,7 +9,7 @@ from collections.abc import MutableSequence
 
 FIXED = "--fixed" in sys.argv
 PARTS = 24
-NUMBERS = 6_000 if not FIXED else 60_000
+NUMBERS = 900_000 if FIXED else 24_000
 
 
 def search(part: int, hits: MutableSequence[int] | None) -> list[int]:
