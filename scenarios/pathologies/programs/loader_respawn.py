@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 FIXED = "--fixed" in sys.argv
-EPOCHS = 5
+EPOCHS = 4
 
 
 class Waves(Dataset[torch.Tensor]):

@@ -19,7 +19,7 @@ from limited_group import memory_limit
 FIXED = "--fixed" in sys.argv
 SECONDS = 7.0
 SHAPE = (70_000, 1024)
-BATCH = 200_000 if FIXED else 500
+BATCH = 200_000 if FIXED else 50
 
 
 def look_up(path: str, seed: int) -> int:

@@ -12,7 +12,7 @@ import scipy.integrate
 import scipy.stats
 
 FIXED = "--fixed" in sys.argv
-TASKS = 24
+TASKS = 18
 
 
 def probability(seed: int) -> float:
@@ -23,7 +23,7 @@ def probability(seed: int) -> float:
 
 def main() -> None:
     """Integrate on two workers."""
-    tasks = TASKS * (12 if FIXED else 1)
+    tasks = TASKS * (40 if FIXED else 1)
     begun = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=None if FIXED else 1) as pool:
         done = len(pool.map(probability, range(tasks), chunksize=1))
