@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corelens.errors import MissingExtra, NotPermitted, UsageError
+from corelens.scenarios.pathologies.outcome import throughput_hz
 from corelens.scenarios.pathologies.program import FOLDER, STUCK_EXIT_CODE, VERDICTS, Control, Program
 from corelens.scenarios.pathologies.programs.limited_group import MOUNT, PREFIX
 from corelens.scenarios.pathologies.registry import PROGRAMS, named
@@ -74,6 +75,22 @@ def test_no_name_hides_a_module(program: Program) -> None:
     """The folder of a script is the first place where imports are looked for."""
     libraries = {name for each in PROGRAMS for name in each.libraries}
     assert program.script.stem not in {*sys.stdlib_module_names, *libraries}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("over-at-once", []),
+        ("forked-holding-lock", ["--fixed"]),
+        ("join-before-receive", ["--fixed"]),
+        ("pool-awaits-itself", ["--fixed"]),
+    ],
+)
+def test_a_program_runs_without_a_recorder_and_says_what_it_did(name: str, flags: list[str]) -> None:
+    argv = [sys.executable, str(named(name).script), *flags]
+    ran = subprocess.run(argv, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert throughput_hz(ran.stdout) is not None
 
 
 def test_a_name_that_there_is_not_is_refused() -> None:
