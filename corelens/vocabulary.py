@@ -643,7 +643,9 @@ _RAY_NODE = Kind(
             " waiting_for_resource, waiting_for_remote_node_resources, tasks_waiting_for_workers, ...",
         ),
         Field("held", "list", "who holds what: {pid, task, resources}"),
-        Field("backlog", "list", "tasks that their owners have not even asked workers for: {resources, tasks}"),
+        Field(
+            "backlog", "list", "tasks that their owners have not even asked workers for: {resources, tasks}"
+        ),
     ),
 )
 
@@ -708,6 +710,15 @@ _POOLS = Kind(
             "the agent runs no thread",
         ),
     ),
+)
+
+_VARIABLES = Kind(
+    "variables",
+    "variables",
+    "thread-limit variables in the memory of a process, where code changes them; written when they are not what"
+    " was said before, at exec to begin with",
+    (_T, _PID, Field("variables", "object", "name to value, allow-listed")),
+    columnar=True,
 )
 
 _PACKAGES = Kind(
@@ -791,7 +802,8 @@ KINDS: dict[str, Kind] = {
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
-        _CORES, _HOST, _LIMITS, _CGROUP, _RAY_NODE, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
+        _CORES, _HOST, _LIMITS, _CGROUP, _RAY_NODE, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE,
+        _SELF, _FOOTER,
     )
 }  # fmt: skip
 

@@ -43,6 +43,7 @@ from corelens.probes.spool import Spool
 from corelens.probes.stacks import StacksOptions, stacks_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
+from corelens.probes.variables import VariablesProbe
 from corelens.probes.waits import WaitsProbe
 from corelens.recording import RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, Line
@@ -389,7 +390,8 @@ def probes_for(
 ) -> tuple[Probe, ...]:
     """The probes beside tree and threads, none of them looking more often than these."""
     probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
-    probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs()), FileLocksProbe()]
+    probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs())]
+    probes += [FileLocksProbe(), VariablesProbe()]
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

@@ -14,6 +14,7 @@ from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.interlock import Interlock, interlock
 from corelens.reports.facts.owned import OPENBLAS, Owned, Owner
 from corelens.reports.facts.processes import lives
+from corelens.reports.facts.stack_samples import stack_samples
 from corelens.reports.facts.threads import threads
 from corelens.reports.facts.waits import what_of
 from corelens.reports.report import Gil
@@ -81,7 +82,7 @@ class Made:
         everyone = threads(recording, found, grid).all
         owner = Owner(OPENBLAS, "OpenBLAS", None, None)
         owned = {one: Owned(one, owner, None) for one in everyone if one.tid in pool}
-        return interlock(recording, found, grid, everyone, owned)
+        return interlock(recording, found, grid, everyone, owned, stack_samples(recording, found))
 
     def gil(self) -> Gil:
         (one,) = self.facts().gil
@@ -163,7 +164,8 @@ def test_a_process_without_a_readable_lock_has_a_reason_and_no_numbers(has: str)
 
 
 def test_recordings_without_these_lines_say_nothing() -> None:
-    assert made().facts() == Interlock((), (), (), (), (), ())
+    found = made().facts()
+    assert found == Interlock((), (), (), (), (), (), found.doings)
 
 
 # patterns

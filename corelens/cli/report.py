@@ -41,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summarised(path: Path) -> Report:
-    """Read and sum up a recording, with the names that the libraries on this machine add."""
+    """Read, sum up and diagnose a recording, with the names that the libraries on this machine add."""
     from corelens.recording import read
+    from corelens.reports.diagnosis import diagnosed
     from corelens.reports.elf import SymbolsOnDisk
-    from corelens.reports.facts import summarise
 
-    return summarise(read(path), SymbolsOnDisk())
+    return diagnosed(read(path), SymbolsOnDisk())
 
 
 def _to_terminal(report: Report, output: Path | None) -> None:

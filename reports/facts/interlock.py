@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from corelens.recording import Recording
 from corelens.reports.facts import gil, locks, waits
+from corelens.reports.facts.actors import Doings
 from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.owned import NATIVE_POOLS, Owned
 from corelens.reports.facts.processes import Life, Lives
-from corelens.reports.facts.stack_samples import stack_samples
+from corelens.reports.facts.stack_samples import StackSample
 from corelens.reports.facts.stack_waits import WaitedStacks
 from corelens.reports.facts.threads import Thread
 from corelens.reports.python_stacks import PythonFunction
@@ -27,6 +28,8 @@ class Interlock:
     locks: tuple[Lock, ...]
     gil_waiters: tuple[PythonFunction, ...]
     lock_waiters: tuple[PythonFunction, ...]
+    doings: Doings
+    """What each thread did, added up."""
 
 
 def interlock(
@@ -35,11 +38,16 @@ def interlock(
     grid: Grid,
     threads: Iterable[Thread],
     owned_by: Mapping[Thread, Owned],
+    samples: Iterable[StackSample],
+    more: Iterable[waits.Sink] = (),
 ) -> Interlock:
-    """Go through all waits once and sum them up; all empty in a recording that has none."""
+    """Go through all waits once and sum them up; all empty in a recording that has none.
+
+    `samples` are the Python stacks of the recording; `more` takes the same spells in the same pass.
+    """
     totals, waiting, groups = waits.Totals(), gil.Waiting(grid), locks.Groups(recording, lives)
-    code = WaitedStacks(stack_samples(recording, lives))
-    sinks = (totals, waiting, groups, code)
+    code, doings = WaitedStacks(samples), Doings()
+    sinks: tuple[waits.Sink, ...] = (totals, waiting, groups, code, doings, *more)
     waits.collect(recording, lives, waits.Ranges(recording, lives), grid.end_ns, sinks, _in_pools(owned_by))
     names = {(thread.life, thread.tid): thread.comm for thread in threads if thread.life is not None}
     return Interlock(
@@ -49,6 +57,7 @@ def interlock(
         locks=locks.locks(recording, groups),
         gil_waiters=code.wanted(waits.GIL),
         lock_waiters=code.wanted(waits.LOCK),
+        doings=doings,
     )
 
 

@@ -18,7 +18,6 @@ from corelens.reports.facts.stack_samples import (
     PythonNames,
     StackSample,
     python_names,
-    stack_samples,
 )
 from corelens.reports.python_stacks import FoldedStack, PythonFunction, PythonStacks
 
@@ -31,13 +30,13 @@ _NUMBER = re.compile(r"\d+")
 _NS_PER_S = 1_000_000_000
 
 
-def stacks(recording: Recording, lives: Lives) -> PythonStacks | None:
+def stacks(recording: Recording, lives: Lives, everything: Iterable[StackSample]) -> PythonStacks | None:
     """Sum all samples up but those of the in-process agent, which is ours; None where nobody looked."""
     looks = recording.lines("stacks.looks")
     if not looks:
         return None
     agents = _agents(recording, lives)
-    samples = [one for one in stack_samples(recording, lives) if (one.life, one.tid) not in agents]
+    samples = [one for one in everything if (one.life, one.tid) not in agents]
     counts = Counter[str]()
     for sample in samples:
         counts[sample.state] += sample.samples

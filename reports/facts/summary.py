@@ -7,15 +7,20 @@ from dataclasses import dataclass, replace
 from corelens.errors import NothingMeasured
 from corelens.recording import Recording
 from corelens.reports.facts import (
+    actors,
     bins,
+    blocked,
     capacity,
     clocks,
+    core_time,
     cores,
     cpu,
+    efficiency,
     interlock,
     ledger,
     memory,
     owners,
+    phases,
     pools,
     population,
     processes,
@@ -24,6 +29,7 @@ from corelens.reports.facts import (
     short_lived,
     source,
     stacks,
+    taken,
     thread_limits,
     threads,
     timeline,
@@ -31,9 +37,12 @@ from corelens.reports.facts import (
     trials,
     unseen,
     workers,
+    workforce,
 )
+from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.owners import Symbols, no_symbols
 from corelens.reports.facts.pace import Pace
+from corelens.reports.facts.stack_samples import python_names, stack_samples
 from corelens.reports.report import Report, ThreadCount, Trial
 
 _NS_PER_S = 1_000_000_000
@@ -62,7 +71,12 @@ class _Basis:
 
 
 def summarise(recording: Recording, symbols: Symbols = no_symbols) -> Report:
-    """Sum a recording up; needs neither the machine nor the time of day.
+    """Sum a recording up, without a diagnosis; see `facts`."""
+    return facts(recording, symbols).report
+
+
+def facts(recording: Recording, symbols: Symbols = no_symbols) -> Facts:
+    """Sum a recording up for the rules; needs neither the machine nor the time of day.
 
     `symbols` names functions of libraries, which tells a few more owners of threads apart.
     Raises NothingMeasured when no process was ever seen.
@@ -142,14 +156,20 @@ def _thread_count(basis: _Basis) -> ThreadCount:
     )
 
 
-def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Report:
+def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     """Add what single threads tell: who made them, what held them up, where their Python code was."""
     recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
     owned = owners.owners(recording, lives, everyone, symbols)
-    held_up = interlock.interlock(recording, lives, grid, everyone, owned)
+    samples = stack_samples(recording, lives)
+    held = blocked.Blocked(recording, lives, grid, samples)
+    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples, more=[held])
     over_time = report.timeline.threads
-    python = stacks.stacks(recording, lives)
-    return replace(
+    python = stacks.stacks(recording, lives, samples)
+    names = python_names(recording, lives)
+    acted = actors.processes(
+        actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
+    )
+    whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
         short_lived=short_lived.told(short_lived.short_lived(recording, lives, everyone, basis.clock)),
@@ -160,6 +180,22 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Report:
         process_waits=held_up.process_waits,
         locks=held_up.locks,
     )
+    root = next(process for process in acted if process.life is lives.root)
+    known = Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    return _with_core_time(known, held, taken.taken(recording, grid))
+
+
+def _with_core_time(known: Facts, held: blocked.Blocked, gone: taken.Taken) -> Facts:
+    """Add who worked and when, and where the core time went."""
+    hands = workforce.hands(known, held.first_wait_s())
+    cut = phases.phases(known, hands.said)
+    known = replace(known, report=replace(known.report, workforce=hands.said, phases=cut))
+    whole = replace(
+        known.report,
+        core_time_ledger=core_time.core_time(known, hands, held, gone),
+        efficiency=efficiency.efficiency(known),
+    )
+    return replace(known, report=whole)
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

@@ -64,6 +64,10 @@ _BY_FILE = {
 }  # fmt: skip
 
 
+_Begun = tuple[int, str, int | None, str, str | None]
+"""Since when, and the rest of a spell."""
+
+
 class Spell(NamedTuple):
     """A thread in one place for a while."""
 
@@ -75,6 +79,10 @@ class Spell(NamedTuple):
     """One of the words above."""
     address: int | None
     """Futex that it waited on."""
+    call: str = RUNNING
+    """System call that it was blocked in, as the recording names it."""
+    file: str | None = None
+    """Kind of file that the call reads or writes."""
 
 
 class Sink(Protocol):
@@ -125,7 +133,7 @@ def collect(
 
 def spells(recording: Recording, lives: Lives, ranges: Ranges, end_ns: int) -> Iterator[Spell]:
     """What each thread did, from row to row."""
-    now: dict[tuple[Life, int], tuple[int, str, int | None]] = {}
+    now: dict[tuple[Life, int], _Begun] = {}
     where: dict[int, Life] = {}
     for line in _in_order(recording):
         t_ns = line["t_ns"]
@@ -133,7 +141,7 @@ def spells(recording: Recording, lives: Lives, ranges: Ranges, end_ns: int) -> I
             for tid in line["tid"]:
                 life = where.pop(tid, None)
                 if life is not None and (begun := now.pop((life, tid), None)) is not None:
-                    yield Spell(life, tid, begun[0], t_ns, begun[1], begun[2])
+                    yield Spell(life, tid, begun[0], t_ns, *begun[1:])
             continue
         rows = zip(line["pid"], line["tid"], line["call"], line["address"], line["file"], strict=False)
         for pid, tid, call, address, file in rows:
@@ -146,12 +154,12 @@ def spells(recording: Recording, lives: Lives, ranges: Ranges, end_ns: int) -> I
             if what == LOCK and address is not None and ranges.has(owner, address):
                 what = GIL
             if begun is not None:
-                yield Spell(owner, tid, begun[0], t_ns, begun[1], begun[2])
-            now[key] = (t_ns, what, address)
+                yield Spell(owner, tid, begun[0], t_ns, *begun[1:])
+            now[key] = (t_ns, what, address, call, file)
             where[tid] = owner
-    for (life, tid), (start_ns, what, address) in now.items():
+    for (life, tid), begun in now.items():
         last_ns = end_ns if life.died_ns is None else min(end_ns, life.died_ns)
-        yield Spell(life, tid, start_ns, max(start_ns, last_ns), what, address)
+        yield Spell(life, tid, begun[0], max(begun[0], last_ns), *begun[1:])
 
 
 def what_of(call: str, file: str | None) -> str:

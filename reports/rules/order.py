@@ -1,0 +1,40 @@
+"""All rules, and which of their findings comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from corelens.reports.facts.facts import Facts
+from corelens.reports.findings import HEALTHY, Diagnosis, Finding
+
+Rule = Callable[[Facts], Iterable[Finding]]
+RULES: tuple[Rule, ...] = ()
+
+# A finding below either is too small, or too badly proven, to be called the cause.
+LEAST_SHARE = 0.10
+LEAST_CONFIDENCE = 0.5
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """Run every rule and put the first cause first."""
+    findings = ranked(finding for rule in RULES for finding in rule(facts))
+    first = next((finding for finding in findings if is_cause(finding)), None)
+    if first is None:
+        return Diagnosis(HEALTHY, None, "Nothing was found that is worth changing.", findings)
+    return Diagnosis(first.slug, first.variant, first.cause, findings)
+
+
+def is_cause(finding: Finding) -> bool:
+    """Whether a finding may be the verdict."""
+    return (
+        not finding.contributing
+        and finding.lost_share >= LEAST_SHARE
+        and finding.confidence >= LEAST_CONFIDENCE
+    )
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Causes before their symptoms, then by what is lost, as far as it is proven."""
+    every = sorted(findings, key=lambda finding: -finding.lost_core_s * finding.confidence)
+    symptoms = {slug for finding in every if is_cause(finding) for slug in finding.explains}
+    return tuple(sorted(every, key=lambda finding: (finding.contributing, finding.slug in symptoms)))
