@@ -523,6 +523,48 @@ _LOCKS_FILES = Kind(
     columnar=True,
 )
 
+_PERF_MODULES = Kind(
+    "perf.modules",
+    "perf",
+    "files that sampled code lies in; each is numbered once in a recording, apart from those of `modules`",
+    (
+        _T,
+        Field("module", "int", "its number in this recording"),
+        Field("path", "str", "path as the process sees it"),
+        Field(
+            "build_id", "str", "GNU build id, hexadecimal", "the file carries none, or the process had ended"
+        ),
+        Field("bytes", "int", "size of the file, which tells builds without an id apart", "the file is gone"),
+    ),
+    columnar=True,
+)
+
+_PERF_SAMPLES = Kind(
+    "perf.samples",
+    "perf",
+    "user code on a core, sampled by the kernel 49 times for each second on a core (--perf): samples since the last"
+    " such line; time in the kernel is not sampled",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field(
+            "module",
+            "int",
+            "file that the code lies in",
+            "in no file, or the process ended before it was asked",
+        ),
+        Field(
+            "offset",
+            "int",
+            "from where the first byte of the file is mapped, in steps of 16 bytes",
+            "likewise",
+        ),
+        Field("samples", "int", "samples there"),
+    ),
+    columnar=True,
+)
+
 _CORES = Kind(
     "cores",
     "host",
@@ -801,7 +843,7 @@ KINDS: dict[str, Kind] = {
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
-        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
+        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES, _PERF_MODULES, _PERF_SAMPLES,
         _CORES, _HOST, _LIMITS, _CGROUP, _RAY_NODE, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE,
         _SELF, _FOOTER,
     )
