@@ -16,6 +16,7 @@ from corelens.reports.facts import (
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
     pools,
     population,
@@ -174,7 +175,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples), strain=memory_strain.memory_strain(recording))
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:
