@@ -8,6 +8,7 @@ from corelens.reports.facts.blocking import alive_s, blocked_in
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.lock_waits import python_threads
 from corelens.reports.facts.stretches import Stretch
+from corelens.reports.facts.waits import what_of
 
 # Threads that lived shorter than this were looked at too seldom.
 LEAST_LIFE_S = 1.0
@@ -67,7 +68,7 @@ def _put_together(facts: Facts, what: str, waiting: dict[ThreadFacts, float]) ->
     calls: dict[str, float] = {}
     for thread in waiting:
         for (call, file), spent in thread.calls.items():
-            if call in SYNC_CALLS or file in ("file", "socket") or call == "fault":
+            if what_of(call, file) == what:
                 calls[call] = calls.get(call, 0.0) + spent
     return DeviceWaits(
         what=what,

@@ -13,6 +13,12 @@ from corelens.recording import Recording
 
 # Reclaim begins when a charge would pass the limit, so that a group under it hovers just below.
 NEAR_LIMIT = 0.95
+# The readings in which the group was at its limit, of those taken; others may lie before and after the work.
+LEAST_NEAR_LIMIT = 0.3
+# Swap of the machine grows by less than this for other reasons.
+LEAST_SWAP_BYTES = 32 << 20
+# The kernel begins to reclaim from everybody when about this part of memory is left.
+LITTLE_AVAILABLE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,14 @@ class MemoryStrain:
     """What the swap of the machine grew by, everybody's programs included."""
     available_least_bytes: int | None
     """Least memory that the machine could have given."""
+
+    def shortage(self, memory_bytes: int) -> str | None:
+        """`swap` or `reclaim-thrash` where memory is short, on a machine with so much; None where it is not."""
+        if self.swap_grown_bytes is not None and self.swap_grown_bytes >= LEAST_SWAP_BYTES:
+            return "swap"
+        near = self.near_limit_share is not None and self.near_limit_share >= LEAST_NEAR_LIMIT
+        left = self.available_least_bytes
+        return "reclaim-thrash" if near or (left is not None and left < LITTLE_AVAILABLE * memory_bytes) else None
 
 
 def memory_strain(recording: Recording) -> MemoryStrain:

@@ -60,7 +60,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if disk is not None:
         yield _of_disk(facts, disk)
     pages = device_waits(facts, PAGING, LEAST_SHARE)
-    if pages is not None:
+    if pages is not None and facts.strain.shortage(facts.report.host.memory_bytes) is None:
         yield _of_pages(facts, pages)
     remote = device_waits(facts, SOCKET, LEAST_REMOTE_SHARE)
     if remote is not None and _too_few(facts, remote):

@@ -30,12 +30,6 @@ SLUG = "memory-pressure"
 LEAST_SHARE = 0.15
 # A program that starts reads its libraries with some hundred major faults in all, never so many each second.
 LEAST_FAULTS_PER_S = 100.0
-# The readings in which the group was at its limit, of those taken; others may lie before and after the work.
-LEAST_NEAR_LIMIT = 0.3
-# Swap of the machine grows by less than this for other reasons.
-LEAST_SWAP_BYTES = 32 << 20
-# The kernel begins to reclaim from everybody when about this part of memory is left.
-LITTLE_AVAILABLE = 0.05
 # A page that is in memory and only has to be mapped: about a microsecond of kernel time.
 MINOR_FAULT_S = 1e-6
 BIG_GAIN = 5.0
@@ -49,22 +43,10 @@ def check(facts: Facts) -> Iterator[Finding]:
         return
     faults = major_faults(facts, waits)
     rate = (faults or 0) / waits.stretch.length_s
-    variant = _variant(facts)
+    variant = facts.strain.shortage(facts.report.host.memory_bytes)
     if faults is None or rate < LEAST_FAULTS_PER_S or variant is None:
         return
     yield _finding(facts, waits, variant, faults)
-
-
-def _variant(facts: Facts) -> str | None:
-    strain = facts.strain
-    if strain.swap_grown_bytes is not None and strain.swap_grown_bytes >= LEAST_SWAP_BYTES:
-        return "swap"
-    if strain.near_limit_share is not None and strain.near_limit_share >= LEAST_NEAR_LIMIT:
-        return "reclaim-thrash"
-    left = strain.available_least_bytes
-    if left is not None and left < LITTLE_AVAILABLE * facts.report.host.memory_bytes:
-        return "reclaim-thrash"
-    return None
 
 
 def _finding(facts: Facts, waits: DeviceWaits, variant: str, faults: int) -> Finding:
