@@ -34,12 +34,16 @@ LEAST_FORKS_PER_S = 5.0
 # Starts that took less than this part of the workers' CPU are not what holds a program up.
 LEAST_START_SHARE = 0.25
 PROVEN_START_SHARE = 0.5
+# Less than a fiftieth of the time is not worth a line.
+LEAST_SAVED_SHARE = 0.02
 BIG_GAIN = 5.0
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """One finding per parent that makes workers over and over."""
     for found in respawning(facts):
+        if found.stretch.length_s - found.kept_s < LEAST_SAVED_SHARE * facts.wall_s:
+            continue
         rate = len(found.members) / max(found.stretch.length_s, 1e-9)
         if found.executed and found.start_share >= LEAST_START_SHARE:
             yield _finding(facts, found, 0.9 if found.start_share >= PROVEN_START_SHARE else 0.7)
