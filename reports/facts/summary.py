@@ -19,6 +19,7 @@ from corelens.reports.facts import (
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
     phases,
     pools,
@@ -181,7 +182,13 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    known = Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    known = Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
+    )
     return _with_core_time(known, held, taken.taken(recording, grid))
 
 

@@ -6,9 +6,24 @@ from collections.abc import Callable, Iterable
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
+from corelens.reports.rules import (
+    gil_contention,
+    io_bound,
+    lock_contention,
+    memory_pressure,
+    slot_starvation,
+    worker_churn,
+)
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    memory_pressure.check,
+    lock_contention.check,
+    gil_contention.check,
+    worker_churn.check,
+    slot_starvation.check,
+    io_bound.check,
+)
 
 # A finding below either is too small, or too badly proven, to be called the cause.
 LEAST_SHARE = 0.10
