@@ -24,6 +24,7 @@ _MOVING = (
 """Innermost functions of the machinery that turn objects into bytes and move them, without leading underscores."""
 _LOOP_FRAMES = ("_run_once", "run_forever")
 _IN_SAMPLER = "/optuna/samplers/"
+_NEXT_BATCH = "_BaseDataLoaderIter._next_index"
 _FETCHING = "_SingleProcessDataLoaderIter._next_data"
 
 
@@ -97,8 +98,10 @@ def has_loop(sample: StackSample) -> bool:
 
 
 def in_sampler(sample: StackSample) -> bool:
-    """Whether a sampler of Optuna chose parameters there."""
-    return any(_IN_SAMPLER in frame.file for frame in sample.frames)
+    """Whether a sampler of Optuna chose parameters there, or one of torch the next batch."""
+    return any(
+        _IN_SAMPLER in frame.file or frame.function.endswith(_NEXT_BATCH) for frame in sample.frames
+    )
 
 
 def loads_here(sample: StackSample) -> bool:

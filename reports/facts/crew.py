@@ -21,6 +21,7 @@ _RAY_ROLE, _FORKSERVER = "ray-worker", "forkserver"
 _RAY_START_S = 0.5
 # Workers that came one after another, and not side by side: a pool is made again and again.
 _CHURN = 1.5
+_WORK = 0.1
 _TASK_CALLS = frozenset({"poll", "ppoll", "select", "pselect6"})
 _AWAY = frozenset({waits.SLEEP, waits.SOCKET, waits.DISK, waits.CHILD, waits.SIGNAL, waits.TERMINAL, waits.OTHER})
 LEAST_WORKERS = 2
@@ -200,9 +201,7 @@ def _crew(facts: Facts, kind: str, boss: ProcessFacts, workers: list[Worker], st
     )
     if len(workers) < LEAST_WORKERS or not bosses or (kind != RAY and _churns(workers)):
         return None
-    busy = sorted(
-        index for worker in workers for index, seconds in worker.wanted_s_by_bin.items() if seconds > 0.1 * step_s
-    )
+    busy = _busy_bins(workers, step_s)
     if not busy:
         return None
     return Crew(
@@ -214,6 +213,13 @@ def _crew(facts: Facts, kind: str, boss: ProcessFacts, workers: list[Worker], st
         until_s=min((busy[-1] + 1) * step_s, facts.wall_s),
         first_work_s=busy[0] * step_s,
     )
+
+
+def _busy_bins(workers: list[Worker], step_s: float) -> list[int]:
+    """Bins with work. Where all starve, what little they do is work; else it is tidying up and waking to look."""
+    every = [item for worker in workers for item in worker.wanted_s_by_bin.items()]
+    most = max((seconds for _, seconds in every), default=0.0)
+    return sorted(index for index, seconds in every if seconds > min(_WORK * step_s, most / 4))
 
 
 def _churns(workers: list[Worker]) -> bool:

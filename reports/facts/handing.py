@@ -14,12 +14,22 @@ from corelens.reports.facts.crew import RAY, Crew, Worker
 from corelens.reports.facts.crew_time import CrewTime, crew_time
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.owned import NATIVE_POOLS
+from corelens.reports.facts.stack_samples import Frame
 
 PAGE_BYTES = 4096
 # Starting an interpreter with the usual libraries touches about so many fresh pages (NumPy, joblib: 5 to 9 thousand;
 # torch and Ray: 20 to 35 thousand): they say nothing of messages.
 _START_PAGES = 10_000
 _START_PAGES_RAY = 35_000
+# Five looks at ten a second.
+LEAST_SPAN_S = 0.5
+# What does not fit into a pipe (64 KiB) stops its writer; some that are a fourth of it fill it as well.
+LARGE_MESSAGE_BYTES = 16_384
+# Pickling, writing, reading and unpickling plain objects moves 50 to 200 MB in a second on a core; a tenth is work
+# that shows.
+LARGE_RATE_BYTES_PER_S = 10e6
+# 80 MB of fresh memory for each second on a core, both where messages are written and where they are read.
+LARGE_PAGES_PER_CORE_S = 20_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +60,24 @@ class Handing:
     moved_bytes_per_s: float | None
     code: Tally
     """Where code of the boss was seen while active."""
+    worker_code: Tally
     busiest_place: str | None
     """Where the busiest thread was seen at work of its own."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the crew was there long enough to say anything of how it works."""
+        return self.time.span_s >= LEAST_SPAN_S
 
     @property
     def starved_share(self) -> float:
         """Part of the workers that waited for tasks, on average."""
         return self.time.starving / len(self.crew.workers)
+
+    @property
+    def sending_share(self) -> float:
+        """Part of the workers that waited for room to send a result, on average."""
+        return sum(worker.sending_s for worker in self.crew.workers) / len(self.crew.workers) / self.time.span_s
 
 
 def handing(facts: Facts, crew: Crew) -> Handing:
@@ -68,8 +89,7 @@ def handing(facts: Facts, crew: Crew) -> Handing:
     run_s = sum(thread.run_s for thread in crew.bosses) or 1e-9
     wakes = max(crew.bosses, key=lambda thread: thread.voluntary or 0)
     workers = crew.workers
-    own = [one for one in facts.samples_of(boss) if one.tid == busiest.tid and one.active is not False]
-    places = [frame for one in own if not is_startup(one) and (frame := work(one)) is not None]
+    places = _places(facts, boss, busiest)
     size, rate = _bytes(crew, time)
     return Handing(
         crew=crew,
@@ -90,8 +110,27 @@ def handing(facts: Facts, crew: Crew) -> Handing:
         written_bytes_per_call=size,
         moved_bytes_per_s=rate,
         code=tally(facts.samples_of(boss)),
+        worker_code=tally(one for worker in workers for one in facts.samples_of(worker.process)),
         busiest_place=place(places[-1]) if places else None,
     )
+
+
+def _places(facts: Facts, boss: ProcessFacts, busiest: ThreadFacts) -> list[Frame]:
+    """Where the boss was at work: its busiest thread, or another when that one was never looked at.
+
+    A generator may be drained by whichever thread hands the next task out.
+    """
+    active = [one for one in facts.samples_of(boss) if one.active is not False and not is_startup(one)]
+    seen = [(one.tid, frame) for one in active if (frame := work(one)) is not None]
+    return [frame for tid, frame in seen if tid == busiest.tid] or [frame for _, frame in seen]
+
+
+def moves_much(handing: Handing) -> bool | None:
+    """Whether the messages are large: by their bytes where these are told, else by fresh pages on both sides."""
+    size, rate = handing.written_bytes_per_call, handing.moved_bytes_per_s
+    if size is not None and rate is not None and handing.crew.kind != RAY:
+        return size >= LARGE_MESSAGE_BYTES and rate >= LARGE_RATE_BYTES_PER_S
+    return min(handing.boss_pages_per_core_s, handing.worker_pages_per_core_s) >= LARGE_PAGES_PER_CORE_S
 
 
 def machinery_run_s(crew: Crew) -> float:
