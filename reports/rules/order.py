@@ -6,9 +6,23 @@ from collections.abc import Callable, Iterable
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
+from corelens.reports.rules import (
+    data_transfer,
+    fine_grained_tasks,
+    insufficient_evidence,
+    load_imbalance,
+    serial_dispatch,
+    slow_producer,
+)
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    data_transfer.check,
+    fine_grained_tasks.check,
+    load_imbalance.check,
+    serial_dispatch.check,
+    slow_producer.check,
+)
 
 # A finding below either is too small, or too badly proven, to be called the cause.
 LEAST_SHARE = 0.10
@@ -20,6 +34,9 @@ def diagnose(facts: Facts) -> Diagnosis:
     findings = ranked(finding for rule in RULES for finding in rule(facts))
     first = next((finding for finding in findings if is_cause(finding)), None)
     if first is None:
+        doubt = insufficient_evidence.doubt(facts, findings)
+        if doubt is not None:
+            return Diagnosis(doubt.slug, doubt.variant, doubt.cause, (doubt, *findings))
         return Diagnosis(HEALTHY, None, "Nothing was found that is worth changing.", findings)
     return Diagnosis(first.slug, first.variant, first.cause, findings)
 
