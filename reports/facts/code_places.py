@@ -83,7 +83,8 @@ def loop_callback(sample: StackSample) -> Frame | None:
         for place, frame in enumerate(sample.frames)
         if "/asyncio/" in frame.file and _bare(frame.function) in map(_bare, _LOOP_FRAMES)
     ]
-    if not loop:
+    # A notebook runs its cells on its loop on purpose, and nobody else waits for it.
+    if not loop or any("/ipykernel/" in frame.file for frame in sample.frames):
         return None
     inside = sample.frames[loop[-1] + 1 :]
     return next((frame for frame in reversed(inside) if is_program(frame)), None)
@@ -99,9 +100,7 @@ def has_loop(sample: StackSample) -> bool:
 
 def in_sampler(sample: StackSample) -> bool:
     """Whether a sampler of Optuna chose parameters there, or one of torch the next batch."""
-    return any(
-        _IN_SAMPLER in frame.file or frame.function.endswith(_NEXT_BATCH) for frame in sample.frames
-    )
+    return any(_IN_SAMPLER in frame.file or frame.function.endswith(_NEXT_BATCH) for frame in sample.frames)
 
 
 def loads_here(sample: StackSample) -> bool:

@@ -23,7 +23,9 @@ _RAY_START_S = 0.5
 _CHURN = 1.5
 _WORK = 0.1
 _TASK_CALLS = frozenset({"poll", "ppoll", "select", "pselect6"})
-_AWAY = frozenset({waits.SLEEP, waits.SOCKET, waits.DISK, waits.CHILD, waits.SIGNAL, waits.TERMINAL, waits.OTHER})
+_AWAY = frozenset(
+    {waits.SLEEP, waits.SOCKET, waits.DISK, waits.CHILD, waits.SIGNAL, waits.TERMINAL, waits.OTHER}
+)
 LEAST_WORKERS = 2
 
 

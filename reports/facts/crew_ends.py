@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corelens.reports.facts.crew import Crew, Worker
-from corelens.reports.facts.crew_time import BUSY, IDLE, idle_core_s, mean, room_of, share, span_bins, wanted_in
+from corelens.reports.facts.crew_time import (
+    BUSY,
+    IDLE,
+    idle_core_s,
+    mean,
+    room_of,
+    share,
+    span_bins,
+    wanted_in,
+)
 from corelens.reports.facts.facts import Facts
 
 

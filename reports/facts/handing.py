@@ -77,7 +77,9 @@ class Handing:
     @property
     def sending_share(self) -> float:
         """Part of the workers that waited for room to send a result, on average."""
-        return sum(worker.sending_s for worker in self.crew.workers) / len(self.crew.workers) / self.time.span_s
+        return (
+            sum(worker.sending_s for worker in self.crew.workers) / len(self.crew.workers) / self.time.span_s
+        )
 
 
 def handing(facts: Facts, crew: Crew) -> Handing:

@@ -57,7 +57,14 @@ def _is_heavy(known: Handing) -> bool:
         and known.starved_share + known.sending_share >= _HELD_UP
         and overhead_s(known) >= _OVERHEAD * work_s(known)
         and not working
+        and _is_direct(known)
     )
+
+
+def _is_direct(known: Handing) -> bool:
+    """Fresh pages alone may be anybody's: something must show that they are messages."""
+    helper = known.busiest.tid != known.busiest.pid
+    return known.written_bytes_per_call is not None or known.code.moving > 0 or helper
 
 
 def _finding(facts: Facts, known: Handing) -> Finding:

@@ -23,7 +23,15 @@ from collections.abc import Iterator
 from corelens.reports.facts.crew import RAY, THREADS, crews
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.handing import Handing, handing, moves_much
-from corelens.reports.facts.handing_costs import GOOD_TASK_S, calls, even_s, most_gain, overhead_s, wasted_s, work_s
+from corelens.reports.facts.handing_costs import (
+    GOOD_TASK_S,
+    calls,
+    even_s,
+    most_gain,
+    overhead_s,
+    wasted_s,
+    work_s,
+)
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 
 SLUG = "fine-grained-tasks"
@@ -57,7 +65,7 @@ def _is_fine(known: Handing) -> bool:
 
 
 def _finding(facts: Facts, known: Handing) -> Finding:
-    crew, time, boss = known.crew, known.time, known.crew.boss
+    crew, boss = known.crew, known.crew.boss
     lost = min(wasted_s(known), facts.capacity_core_s)
     variant = "ray-tiny-tasks" if crew.kind == RAY else _variant(known)
     return Finding(
@@ -78,7 +86,13 @@ def _finding(facts: Facts, known: Handing) -> Finding:
             "slow-producer: the busy threads stop for a message all the time instead of computing",
             "lock-contention: the parent itself is busy, not a manager or the holder of a lock",
         ),
-        explains=("load-imbalance", "gil-contention", "lock-contention", "serial-dispatch", "slot-starvation"),
+        explains=(
+            "load-imbalance",
+            "gil-contention",
+            "lock-contention",
+            "serial-dispatch",
+            "slot-starvation",
+        ),
     )
 
 
@@ -135,9 +149,14 @@ def _remedy(known: Handing) -> Remedy:
             f"Python, in the driver (process {crew.boss.pid})",
         )
     if crew.workers[0].process.role == "loky-worker":
-        paste = (f'Parallel(n_jobs={len(crew.workers)}, batch_size="auto")  # or batch_size={size}',)
+        paste: tuple[str, ...] = (
+            f'Parallel(n_jobs={len(crew.workers)}, batch_size="auto")  # or batch_size={size}',
+        )
     else:
-        paste = (f"pool.map(task, items, chunksize={size})", f"executor.map(task, items, chunksize={size})  # or this")
+        paste = (
+            f"pool.map(task, items, chunksize={size})",
+            f"executor.map(task, items, chunksize={size})  # or this",
+        )
     return Remedy(
         f"Hand out about {size:,} items at a time ({seen} the pool needs to hand them out).",
         paste,
@@ -148,8 +167,8 @@ def _remedy(known: Handing) -> Remedy:
 def _round(size: float) -> int:
     """One digit: more would pretend to know."""
     whole = max(2, int(size))
-    step = 10 ** int(math.log10(whole))
-    return whole // step * step
+    step = int(10 ** int(math.log10(whole)))
+    return int(whole // step * step)
 
 
 def _gain(facts: Facts, known: Handing) -> Gain:
@@ -157,6 +176,7 @@ def _gain(facts: Facts, known: Handing) -> Gain:
     return Gain(
         most_gain(known),
         f"the tasks need {work_s(known):.2f} core-s at most, which with the start of the workers is"
-        f" {even_s(known):.2f} s on {known.time.room:.0f} cores, and the parallel part takes {span_s:.1f} of {wall_s:.1f} s now",
+        f" {even_s(known):.2f} s on {known.time.room:.0f} cores, and the parallel part takes"
+        f" {span_s:.1f} of {wall_s:.1f} s now",
         at_least=True,
     )

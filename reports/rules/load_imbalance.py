@@ -81,7 +81,7 @@ def _finding(facts: Facts, crew: Crew, tail: Ends) -> Finding:
 
 
 def _confidence(crew: Crew, tail: Ends) -> float:
-    sure = 0.75 if tail.body_share is None else 0.9
+    sure = 0.65 if tail.body_share is None else 0.9
     # Threads wait for tasks and for locks alike.
     return sure - (0.15 if crew.kind == THREADS else 0.0)
 
@@ -90,7 +90,9 @@ def _cause(crew: Crew, tail: Ends, where: str) -> str:
     alone = f"{len(tail.alone)} of {len(crew.workers)} {crew.title}"
     first = _name(tail.alone[0])
     if tail.body_share is None:
-        return f"Only {alone} ({first}{where}) had work, {tail.length_s:.1f} s of it; the others never had any."
+        return (
+            f"Only {alone} ({first}{where}) had work, {tail.length_s:.1f} s of it; the others never had any."
+        )
     return (
         f"{alone} ({first}{where}) went on for {tail.length_s:.1f} s after the others had run out of work:"
         " the work is unevenly shared."
@@ -148,7 +150,9 @@ def _remedy(crew: Crew, tail: Ends) -> Remedy:
         f" ({pieces} or more), or begin the longest piece first; hand pieces out singly"
     )
     if crew.kind == RAY:
-        return Remedy(cut + ".", ("tasks.sort(key=expected_seconds, reverse=True)",), "Python, before `.remote()`")
+        return Remedy(
+            cut + ".", ("tasks.sort(key=expected_seconds, reverse=True)",), "Python, before `.remote()`"
+        )
     return Remedy(
         cut + " (`chunksize=1`), not in one block per worker.",
         ("tasks.sort(key=expected_seconds, reverse=True)", "results = pool.map(work, tasks, chunksize=1)"),

@@ -8,8 +8,8 @@ from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
 from corelens.reports.rules import (
     data_transfer,
+    doubts,
     fine_grained_tasks,
-    insufficient_evidence,
     load_imbalance,
     serial_dispatch,
     slow_producer,
@@ -34,7 +34,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     findings = ranked(finding for rule in RULES for finding in rule(facts))
     first = next((finding for finding in findings if is_cause(finding)), None)
     if first is None:
-        doubt = insufficient_evidence.doubt(facts, findings)
+        doubt = doubts.doubt(facts, findings)
         if doubt is not None:
             return Diagnosis(doubt.slug, doubt.variant, doubt.cause, (doubt, *findings))
         return Diagnosis(HEALTHY, None, "Nothing was found that is worth changing.", findings)

@@ -36,6 +36,8 @@ _LOADER = "dataloader-worker"
 # The producer is the bottleneck when it hardly ever waits.
 _BUSIEST_CORES = 0.6
 _STARVED_SHARE = 0.4
+# One of them waits where tasks arrive; were it results that pile up, nobody would.
+_TASK_WAIT = 0.4
 # Work goes on for milliseconds between two stops; a thread that moves messages stops thousands of times a second.
 _MOST_WAKES_PER_CORE_S = 1000.0
 # Part of the samples that must show work of its own; fewer than three prove little.
@@ -50,19 +52,24 @@ def check(facts: Facts) -> Iterator[Finding]:
     for crew in crews(facts):
         if crew.kind != THREADS:
             known = handing(facts, crew)
-            if _is_slow(known):
+            asks = _part(_active(facts, crew.boss, known.busiest), in_sampler) >= _IN_ONE_SHARE
+            if _is_slow(known, asks):
                 found = True
-                yield _finding(facts, known)
+                yield _finding(facts, known, asks)
     if not found:
         yield from _alone(facts)
 
 
-def _is_slow(handing: Handing) -> bool:
+def _is_slow(handing: Handing, asks: bool) -> bool:
     code = handing.code
+    if handing.crew.workers[0].process.role == _LOADER and not asks:
+        # Whoever trains keeps its loader waiting: that is what a loader is for.
+        return False
     return (
         handing.lasts
         and handing.busiest_cores >= _BUSIEST_CORES
         and handing.starved_share >= _STARVED_SHARE
+        and handing.time.task_wait >= _TASK_WAIT
         and handing.time.workers_mean < handing.time.boss_cores
         and _wakes_per_core_s(handing.busiest) <= _MOST_WAKES_PER_CORE_S
         and not (moves_much(handing) and code.work <= code.moving)
@@ -74,9 +81,8 @@ def _wakes_per_core_s(thread: ThreadFacts) -> float:
     return (thread.voluntary or 0) / max(thread.run_s, 0.05)
 
 
-def _finding(facts: Facts, known: Handing) -> Finding:
+def _finding(facts: Facts, known: Handing, asking: bool) -> Finding:
     crew, time, boss = known.crew, known.time, known.crew.boss
-    asking = _part(_active(facts, boss, known.busiest), in_sampler) >= _IN_ONE_SHARE
     where = known.busiest_place
     batches = crew.workers[0].process.role == _LOADER
     chooses = "chooses the samples of each batch" if batches else "chooses the next trial"
@@ -227,7 +233,9 @@ def _shown(samples: list[StackSample], part: float, what: str) -> tuple[Evidence
     places = [frame for one in samples if (frame := work(one)) is not None]
     where = f", as in {place(places[-1])}" if places else ""
     total = sum(one.samples for one in samples)
-    return (Evidence(f"{part:.0%} of {total} samples of the busy thread show it {what}{where}", part, "share"),)
+    return (
+        Evidence(f"{part:.0%} of {total} samples of the busy thread show it {what}{where}", part, "share"),
+    )
 
 
 def _loads_in_main(facts: Facts, thread: ThreadFacts, samples: list[StackSample], part: float) -> Finding:

@@ -1,17 +1,4 @@
-"""The recording cannot tell whether anything is wrong, and says what to record instead.
-
-What it sees: no cause was found, and the recording gives a reason to distrust that: it is shorter than a second or
-so, it was attached for a moment only, a large part of the file is damaged, nobody was permitted to look at what
-threads wait for, or workers left much of the capacity idle and nothing that was looked for explains it.
-
-Why it costs: a verdict without evidence sends people to change the wrong thing. `healthy` is said only of a recording
-that would have shown the known causes.
-
-What to do: record again as the finding says: longer, from the start of the program instead of attached, with
-permission to look (root, `CAP_SYS_PTRACE`, or `kernel.yama.ptrace_scope=0`), or while the slow part runs.
-
-When it is wrong: a program that ends within a second has no time in which to scale; there is nothing to record.
-"""
+"""Reasons not to call a program healthy although no cause was found, and what to record instead."""
 
 from __future__ import annotations
 
@@ -21,7 +8,6 @@ from corelens.reports.facts.crew import crews
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import INSUFFICIENT_EVIDENCE, Evidence, Finding, Gain, Remedy
 
-SLUG = INSUFFICIENT_EVIDENCE
 # Ten looks at the usual rate, of which the first and the last show starting and ending.
 _LEAST_S = 1.0
 # Attaching misses how the program began; a few seconds show neither a wave of tasks nor a tail.
@@ -95,7 +81,11 @@ def _damaged(facts: Facts) -> Iterator[Finding]:
             f"{len(damage)} stretches of the recording cannot be read: what is left does not tell why the program does"
             " not scale.",
             Evidence(damage[0], float(len(damage)), "stretches"),
-            Remedy("Record again, or copy the file again in binary mode.", ("corelens record -- COMMAND",), "shell"),
+            Remedy(
+                "Record again, or copy the file again in binary mode.",
+                ("corelens record -- COMMAND",),
+                "shell",
+            ),
         )
 
 
@@ -109,7 +99,9 @@ def _not_looked_at(facts: Facts) -> Iterator[Finding]:
         "waits-unseen",
         f"{_idle_share(facts):.0%} of the capacity was idle, and what the threads waited for could not be seen.",
         Evidence(
-            f"what threads waited for was seen for {looked_s / lived_s:.0%} of their time", looked_s / lived_s, "share"
+            f"what threads waited for was seen for {looked_s / lived_s:.0%} of their time",
+            looked_s / lived_s,
+            "share",
         ),
         Remedy(
             "Record with permission to look at the waiting threads: as the user of the program with"
@@ -152,7 +144,7 @@ def _unexplained(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Findin
 def _finding(facts: Facts, variant: str, cause: str, evidence: Evidence, remedy: Remedy) -> Finding:
     share = _idle_share(facts)
     return Finding(
-        slug=SLUG,
+        slug=INSUFFICIENT_EVIDENCE,
         variant=variant,
         cause=cause,
         lost_core_s=share * facts.capacity_core_s,
