@@ -59,13 +59,22 @@ def crew_time(facts: Facts, crew: Crew) -> CrewTime:
         in_flight=sum(worker.at_work_s for worker in crew.workers) / crew.span_s,
         single_share=mean([one <= 1 + _SLACK for one in busy]),
         full_share=mean([one >= room - _SLACK for one in busy]),
-        task_wait=sum(worker.task_s for worker in crew.workers) / crew.span_s,
-        starving=sum(worker.starving_s for worker in crew.workers) / crew.span_s,
+        task_wait=sum(worker.task_s * _within(facts, crew, worker) for worker in crew.workers) / crew.span_s,
+        starving=sum(worker.starving_s * _within(facts, crew, worker) for worker in crew.workers)
+        / crew.span_s,
         returns=_returns(facts, crew, bins),
         second_share=work[1] / total_s if total_s else 0.0,
         boss_cores=wanted_in(crew.bosses, bins) / crew.span_s,
         idle_core_s=idle_core_s(facts, bins),
     )
+
+
+def _within(facts: Facts, crew: Crew, worker: Worker) -> float:
+    """Part of a worker's waiting that lies in the span: before and after it, waiting is all that it did."""
+    end_s = facts.wall_s if worker.died_s is None else min(worker.died_s, facts.wall_s)
+    shared_s = max(0.0, min(end_s, crew.until_s) - max(worker.born_s, crew.from_s))
+    outside_s = max(0.0, end_s - worker.born_s - shared_s)
+    return max(0.0, 1 - outside_s / worker.starving_s) if worker.starving_s > 0 else 0.0
 
 
 def span_bins(facts: Facts, crew: Crew) -> range:
