@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from corelens.reports.facts import owned
+from corelens.reports.facts.code_places import caller, is_moving, loop_callback, place, tally, work
 from corelens.reports.facts.crew import PROCESSES, THREADS, crews
 from corelens.reports.facts.crew_ends import ends, is_clean
 from corelens.reports.facts.crew_time import crew_time
-from corelens.reports.facts.code_places import caller, is_moving, loop_callback, place, tally, work
 from tests.made_crews import BOSS, PROGRAM, STANDARD, facts, process, sample, thread, worker
 
 PIPE = ("read", "pipe")
@@ -48,7 +48,7 @@ def test_python_threads_are_a_crew_where_there_are_no_worker_processes() -> None
 
 
 def test_time_of_a_crew_that_takes_turns() -> None:
-    odd, even = ({index: 1.0 for index in range(start, 20, 2)} for start in (0, 1))
+    odd, even = (dict.fromkeys(range(start, 20, 2), 1.0) for start in (0, 1))
     known = facts(process(thread()), worker(1, odd, calls={PIPE: 5.0}), worker(2, even, calls={PIPE: 5.0}))
     time = crew_time(known, crews(known)[0])
     assert time.in_flight == pytest.approx(1.0)
