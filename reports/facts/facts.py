@@ -81,6 +81,11 @@ class ProcessFacts:
     """Cores that its main thread may run on, as last read."""
     variables: Mapping[str, str]
     """Thread-limit variables at exec; empty when none is set or they could not be read."""
+    read_chars: int | None = None
+    """By read calls, through pipes, sockets and cached files too; None in recordings that do not tell."""
+    write_chars: int | None = None
+    read_calls: int | None = None
+    write_calls: int | None = None
 
     @property
     def queue_s(self) -> float:

@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterable
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
 from corelens.reports.rules import (
+    data_transfer,
+    doubts,
+    fine_grained_tasks,
     gil_contention,
     io_bound,
+    load_imbalance,
     lock_contention,
     memory_pressure,
+    serial_dispatch,
     slot_starvation,
+    slow_producer,
     worker_churn,
 )
 
@@ -23,6 +29,11 @@ RULES: tuple[Rule, ...] = (
     worker_churn.check,
     slot_starvation.check,
     io_bound.check,
+    data_transfer.check,
+    fine_grained_tasks.check,
+    load_imbalance.check,
+    serial_dispatch.check,
+    slow_producer.check,
 )
 
 # A finding below either is too small, or too badly proven, to be called the cause.
@@ -35,6 +46,9 @@ def diagnose(facts: Facts) -> Diagnosis:
     findings = ranked(finding for rule in RULES for finding in rule(facts))
     first = next((finding for finding in findings if is_cause(finding)), None)
     if first is None:
+        doubt = doubts.doubt(facts, findings)
+        if doubt is not None:
+            return Diagnosis(doubt.slug, doubt.variant, doubt.cause, (doubt, *findings))
         return Diagnosis(HEALTHY, None, "Nothing was found that is worth changing.", findings)
     return Diagnosis(first.slug, first.variant, first.cause, findings)
 
