@@ -39,7 +39,7 @@ def known(*lines: Line, head: Line | None = None) -> Facts:
 
 def switches(t_s: float, *rows: tuple[int, int, int]) -> Line:
     """Rows of (tid, voluntary, involuntary)."""
-    return columnar_line("threads.detail", ns(t_s), [(*row, "R", 0) for row in rows])
+    return columnar_line("threads.detail", ns(t_s), [(*row, "R", 0, "0-3") for row in rows])
 
 
 def only(made: Facts) -> ThreadFacts:
