@@ -167,9 +167,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
-    acted = actors.processes(
-        actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
-    )
+    acted = actors.processes(actors.Sources(recording, lives, basis.clock, owned, names, held_up.doings))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
