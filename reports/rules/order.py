@@ -6,9 +6,20 @@ from collections.abc import Callable, Iterable
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
+from corelens.reports.rules import (
+    late_thread_limit,
+    process_oversubscription,
+    synchronisation_overhead,
+    thread_oversubscription,
+)
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (
+    process_oversubscription.check,
+    thread_oversubscription.check,
+    synchronisation_overhead.check,
+    late_thread_limit.check,
+)
 
 # A finding below either is too small, or too badly proven, to be called the cause.
 LEAST_SHARE = 0.10
