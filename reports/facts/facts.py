@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
+from corelens.reports.facts.quotas import Quota
 from corelens.reports.facts.stack_samples import StackSample
 from corelens.reports.report import Report
 
@@ -97,6 +98,8 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
+    quotas: tuple[Quota, ...] = ()
+    """CPU quotas that were in force, the inner one first."""
 
     @property
     def wall_s(self) -> float:

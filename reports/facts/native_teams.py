@@ -5,6 +5,7 @@ A pool that sleeps is nobody's problem, however large. What counts is how long i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ _TAKES_PART = 0.10
 # A thread that does one of these most of the time waits for others and calls no library.
 _ELSEWHERE = ("sleep", "poll", "child", "pipe", "socket", "signal", "terminal")
 _CALLING_SHARE = 0.10
+_STANDARD_LIBRARY = re.compile(r"/python3\.\d+t?/|^<frozen")
 _POLICIES = {
     "OMP_WAIT_POLICY": ("ACTIVE",),
     "GOMP_SPINCOUNT": ("INFINITE", "INFINITY"),
@@ -186,7 +188,7 @@ def _measured(facts: Facts, teams: tuple[Team, ...], members: tuple[ProcessFacts
     return Contention(
         teams=teams,
         processes=members,
-        callers={one.pid: _callers(one, [team for team in teams if team.process is one]) for one in members},
+        callers={one.pid: _callers(facts, one, [team for team in teams if team.process is one]) for one in members},
         policies=dict(_policies(facts, members)),
         cores=sum(capacity[min(place, len(capacity) - 1)] for place in busy) / len(busy),
         from_s=busy[0] * step_s,
@@ -241,20 +243,25 @@ def _sum(series: Iterable[Mapping[int, float]]) -> dict[int, float]:
     return together
 
 
-def _callers(process: ProcessFacts, teams: list[Team]) -> int:
+def _callers(facts: Facts, process: ProcessFacts, teams: list[Team]) -> int:
     """Threads that call into the pools: OpenMP names them, of others those count that compute or queue for it."""
     masters = {team.master_tid for team in teams if team.master_tid is not None}
     if masters:
         return len(masters)
-    return max(1, sum(1 for thread in process.threads if _calls(thread)))
+    leaves = {one.tid: one.frames[-1].file for one in facts.samples_of(process) if one.frames}
+    return max(1, sum(1 for thread in process.threads if _calls(thread, leaves.get(thread.tid))))
 
 
-def _calls(thread: ThreadFacts) -> bool:
+def _calls(thread: ThreadFacts, leaf: str | None) -> bool:
     looked = sum(thread.doing.values())
     elsewhere = sum(thread.doing.get(what, 0.0) for what in _ELSEWHERE)
     if thread.owner.kind not in (MAIN, PYTHON) or not looked or elsewhere > looked / 2:
         return False
-    return thread.wanted_s >= _CALLING_SHARE * looked
+    if thread.wanted_s >= _CALLING_SHARE * looked:
+        return True
+    # Who waits for a Python lock is met inside the standard library; one that waits for a library's own is not.
+    waits = thread.doing.get("lock", 0.0) > looked / 2 and thread.wanted_s > 0
+    return waits and leaf is not None and (_STANDARD_LIBRARY.search(leaf) is None or "-packages/" in leaf)
 
 
 def _policies(facts: Facts, members: tuple[ProcessFacts, ...]) -> Iterator[tuple[int, Policy]]:

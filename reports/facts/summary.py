@@ -20,6 +20,7 @@ from corelens.reports.facts import (
     pools,
     population,
     processes,
+    quotas,
     reaped,
     recorder_cost,
     short_lived,
@@ -174,7 +175,13 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    return Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        quotas=quotas.quotas(recording),
+    )
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

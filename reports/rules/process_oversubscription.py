@@ -152,7 +152,7 @@ def _remedy(found: Contention, variant: str) -> Remedy:
         name = (_exported(found) or "").partition("=")[0]
         return Remedy(
             f"Take {name} out of the environment, so that joblib sets it to its share of the cores, or set it to {each}.",
-            (f"unset {name}", f"joblib.parallel_config('loky', inner_max_num_threads={each})"),
+            (f"unset {name}", f"with joblib.parallel_config(backend='loky', inner_max_num_threads={each}):"),
             "the shell, before the program starts; or Python, around Parallel",
         )
     python = pool_limits.in_python(found.teams, each)
