@@ -474,7 +474,8 @@ _WAITS = Kind(
         Field(
             "file",
             "str",
-            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other",
+            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other;"
+            " of poll the first in its list",
             "the call has no file, or it was closed",
         ),
         Field(

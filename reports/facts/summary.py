@@ -9,14 +9,18 @@ from corelens.recording import Recording
 from corelens.reports.facts import (
     actors,
     bins,
+    blocked,
     capacity,
     clocks,
+    core_time,
     cores,
     cpu,
+    efficiency,
     interlock,
     ledger,
     memory,
     owners,
+    phases,
     pools,
     population,
     processes,
@@ -26,13 +30,16 @@ from corelens.reports.facts import (
     short_lived,
     source,
     stacks,
+    taken,
     thread_limits,
     threads,
     timeline,
     tree,
     trials,
     unseen,
+    variables_now,
     workers,
+    workforce,
 )
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.owners import Symbols, no_symbols
@@ -156,7 +163,8 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
     owned = owners.owners(recording, lives, everyone, symbols)
     samples = stack_samples(recording, lives)
-    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples)
+    held = blocked.Blocked(recording, lives, grid, samples)
+    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples, more=[held])
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
@@ -175,13 +183,15 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(
+    known = Facts(
         report=whole,
         processes=acted,
         root=root,
         samples=tuple(samples),
         quotas=quotas.quotas(recording),
+        variables_now=variables_now.variables_now(recording, lives),
     )
+    return _with_core_time(known, held, taken.taken(recording, grid))
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:
