@@ -194,6 +194,19 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     return _with_core_time(known, held, taken.taken(recording, grid))
 
 
+def _with_core_time(known: Facts, held: blocked.Blocked, gone: taken.Taken) -> Facts:
+    """Add who worked and when, and where the core time went."""
+    hands = workforce.hands(known, held.first_wait_s())
+    cut = phases.phases(known, hands.said)
+    known = replace(known, report=replace(known.report, workforce=hands.said, phases=cut))
+    whole = replace(
+        known.report,
+        core_time_ledger=core_time.core_time(known, hands, held, gone),
+        efficiency=efficiency.efficiency(known),
+    )
+    return replace(known, report=whole)
+
+
 def wall(recording: Recording, lives: processes.Lives) -> int:
     """Length in ns: until the target ended, or recording did; at least one."""
     if lives.root.died_ns is not None:
