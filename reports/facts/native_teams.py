@@ -266,8 +266,7 @@ def _calls(thread: ThreadFacts, leaf: str | None) -> bool:
 
 def _policies(facts: Facts, members: tuple[ProcessFacts, ...]) -> Iterator[tuple[int, Policy]]:
     for process in members:
-        limits = [one for one in facts.report.limits if one.pid == process.pid and one.limit and one.asked]
-        told = {**{one.limit: one.asked for one in limits if one.limit}, **process.variables}
+        told = {**facts.variables_now.get(process.life, {}), **process.variables}
         for name, values in _POLICIES.items():
             value = told.get(name)
             if value is not None and value.upper() in values:

@@ -85,10 +85,8 @@ def _idle_outside(facts: Facts, work: AtWork, allowed: frozenset[int]) -> list[i
 
 
 def _binding(facts: Facts) -> str | None:
-    told = {name: value for process in facts.processes for name, value in process.variables.items()}
-    told |= {one.limit: one.asked for one in facts.report.limits if one.limit and one.asked}
-    for view in facts.report.views:
-        told |= view.variables_now or {}
+    told = {name: value for one in facts.variables_now.values() for name, value in one.items()}
+    told |= {name: value for process in facts.processes for name, value in process.variables.items()}
     return next((f"{name}={told[name]}" for name in _BINDING if name in told), None)
 
 

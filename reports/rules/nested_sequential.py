@@ -26,9 +26,7 @@ from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 SLUG = "nested-sequential"
 # Functions that run joblib's tasks one after another in the thread that asked for them.
 _SEQUENTIAL = ("_get_sequential_output", "SequentialBackend")
-_DAEMONIC = frozenset({"pool-worker-fork", "pool-worker-spawn", "pool-worker-forkserver"})
 _LOKY = "loky-worker"
-_WORKERS = _DAEMONIC | {_LOKY, "executor-worker", "ray-worker", "dask-worker"}
 # Below half, the sequential level is one part of what the worker does among others.
 _LEAST_SHARE = 0.5
 _IDLE_CORES = 0.5
@@ -47,13 +45,14 @@ def check(facts: Facts) -> Iterator[Finding]:
     factor = cores / max(work.run_s / work.length_s, 1e-9)
     lost_core_s = idle * work.length_s
     workers = [one for one, _ in found]
+    daemonic = _is_daemonic(facts, workers[0])
     yield Finding(
         slug=SLUG,
-        variant=_variant(workers[0]),
-        cause=_cause(facts, workers),
+        variant=_variant(workers[0], daemonic),
+        cause=_cause(facts, workers, daemonic),
         lost_core_s=lost_core_s,
         lost_share=lost_core_s / facts.capacity_core_s,
-        confidence=0.9 if workers[0].role in _DAEMONIC else 0.75,
+        confidence=0.9 if daemonic else 0.75,
         evidence=_evidence(found, work, idle, cores),
         remedy=_remedy(workers, cores),
         gain=Gain(
@@ -67,7 +66,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _share(facts: Facts, process: ProcessFacts) -> float:
     """Part of its active samples that stand in a sequential inner level."""
-    if process.role not in _WORKERS or process.parent_pid is None:
+    if process is facts.root or process.parent_pid is None:
         return 0.0
     seen = [sample for sample in facts.samples_of(process) if sample.active]
     whole = sum(sample.samples for sample in seen)
@@ -90,16 +89,25 @@ def _caller(facts: Facts, process: ProcessFacts) -> str | None:
     return None
 
 
-def _variant(worker: ProcessFacts) -> str:
-    if worker.role in _DAEMONIC:
+def _is_daemonic(facts: Facts, worker: ProcessFacts) -> bool:
+    """Whether its stacks show a worker of multiprocessing.Pool, which is always daemonic."""
+    return any(
+        frame.file.endswith("/multiprocessing/pool.py") and frame.function == "worker"
+        for sample in facts.samples_of(worker)
+        for frame in sample.frames
+    )
+
+
+def _variant(worker: ProcessFacts, daemonic: bool) -> str:
+    if daemonic:
         return "daemonic-pool-worker"
     return "loky-in-loky" if worker.role == _LOKY else "nested-in-worker"
 
 
-def _cause(facts: Facts, workers: list[ProcessFacts]) -> str:
+def _cause(facts: Facts, workers: list[ProcessFacts], daemonic: bool) -> str:
     asked = _caller(facts, workers[0])
     where = f", called in {asked}," if asked else ""
-    why = "daemonic, so it may not have children" if workers[0].role in _DAEMONIC else "already nested"
+    why = "daemonic, so it may not have children" if daemonic else "already nested"
     return (
         f"The joblib.Parallel{where} runs its tasks one after another in {len(workers)} worker process(es)"
         f" ({workers[0].role}, {why})"

@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterable
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
 from corelens.reports.rules import (
+    capped_native_threads,
+    cpu_affinity,
+    cpu_quota,
     late_thread_limit,
+    nested_sequential,
     process_oversubscription,
     synchronisation_overhead,
     thread_oversubscription,
@@ -18,6 +22,10 @@ RULES: tuple[Rule, ...] = (
     process_oversubscription.check,
     thread_oversubscription.check,
     synchronisation_overhead.check,
+    capped_native_threads.check,
+    nested_sequential.check,
+    cpu_affinity.check,
+    cpu_quota.check,
     late_thread_limit.check,
 )
 
