@@ -56,6 +56,16 @@ def at_work(facts: Facts) -> AtWork | None:
     return _between(facts, min(busy), max(busy) + 1)
 
 
+def while_busiest(facts: Facts) -> AtWork | None:
+    """The stretch in which the thread that computed most did so; None where it was short."""
+    step_s = facts.report.timeline.step_s
+    thread = max(facts.threads, key=lambda one: one.run_s, default=None)
+    busy = [place for place, value in (_wanted(thread) if thread else {}).items() if value >= step_s / 2]
+    if not busy or (max(busy) + 1 - min(busy)) * step_s < _LEAST_S:
+        return None
+    return _between(facts, min(busy), max(busy) + 1)
+
+
 def _between(facts: Facts, first: int, last: int) -> AtWork:
     step_s = facts.report.timeline.step_s
     places = range(first, last)

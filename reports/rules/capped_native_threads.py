@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corelens.reports.facts.at_work import AtWork, at_work
+from corelens.reports.facts.at_work import AtWork, while_busiest
 from corelens.reports.facts.facts import Facts, ProcessFacts
 from corelens.reports.facts.native_teams import COMPUTING
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
@@ -50,7 +50,7 @@ class _Capped:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    work = at_work(facts)
+    work = while_busiest(facts)
     found = _capped(facts, work) if work is not None else None
     if work is None or found is None:
         return
