@@ -7,11 +7,12 @@ Units stand in the names; times count from the beginning of the recording. Per-b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
+from corelens.reports.facts.quotas import Quota
 from corelens.reports.facts.stack_samples import StackSample
 from corelens.reports.report import Report
 
@@ -105,6 +106,10 @@ class Facts:
     """Python stacks, in the order in which they were taken."""
     strain: MemoryStrain
     """How near the program came to its memory limit."""
+    quotas: tuple[Quota, ...] = ()
+    """CPU quotas that were in force, the inner one first."""
+    variables_now: Mapping[Life, Mapping[str, str]] = field(default_factory=dict[Life, Mapping[str, str]])
+    """Thread-limit variables as each process had them last; those at exec where that is all that was read."""
 
     @property
     def wall_s(self) -> float:

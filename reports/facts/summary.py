@@ -25,6 +25,7 @@ from corelens.reports.facts import (
     pools,
     population,
     processes,
+    quotas,
     reaped,
     recorder_cost,
     short_lived,
@@ -37,6 +38,7 @@ from corelens.reports.facts import (
     tree,
     trials,
     unseen,
+    variables_now,
     workers,
     workforce,
 )
@@ -186,6 +188,8 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         root=root,
         samples=tuple(samples),
         strain=memory_strain.memory_strain(recording),
+        quotas=quotas.quotas(recording),
+        variables_now=variables_now.variables_now(recording, lives),
     )
     return _with_core_time(known, held, taken.taken(recording, grid))
 
