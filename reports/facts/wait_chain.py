@@ -7,6 +7,7 @@ the others never will.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from corelens.vocabulary import Line
 
 IN, OUT, CHILD, MEMORY = "in", "out", "child", "memory"
 ANY_CHILD = 0
+_STDLIB = re.compile(
+    r"/lib(?:64)?/python3\.\d+t?/|/lib/python3/|^(?:multiprocessing|concurrent|threading|queue|asyncio)\b"
+)
 _INSIDE = frozenset({waits.LOCK, waits.POOL, waits.GIL, waits.CHILD, waits.PIPE, waits.SOCKET, waits.POLL})
 """Waits that threads of the tree may be able to end; everything else ends by itself or from outside."""
 
@@ -174,3 +178,98 @@ def endless(scene: Scene) -> tuple[Place, ...]:
         if not moved:
             return tuple(place for place in scene.places if place not in movable)
         movable |= moved
+
+
+def judged(lines: Iterable[Line], parents: Mapping[int, int | None]) -> str | None:
+    """The chain of waits in one sentence, from the lines of one look at everybody; None where something can move."""
+    by_kind = {line["kind"]: line for line in lines}
+    rows = by_kind.get("standstill.waits")
+    if rows is None:
+        return None
+    seen = scene(rows, by_kind.get("standstill.ends"), parents)
+    stuck = endless(seen)
+    if not stuck or len(stuck) < len(seen.places) or is_alone(seen):
+        return None
+    return "; ".join(sentence(place, seen) for place in worth_telling(seen, stuck))
+
+
+def is_alone(seen: Scene) -> bool:
+    """Whether the tree is one thread: it may wait for a signal, which does not show."""
+    return len(seen.places) == 1 and seen.places[0].what == waits.LOCK
+
+
+def worth_telling(seen: Scene, stuck: Sequence[Place], most: int = 6) -> list[Place]:
+    """The waits that make the chain: main threads first, without idle native pools, one of each kind and place."""
+    ordered = sorted(
+        (place for place in stuck if place.what != waits.POOL),
+        key=lambda place: (place.plumbing and place.what != waits.PIPE, place.pid, place.pid != place.tid),
+    )
+    alike: dict[object, Place] = {}
+    for place in ordered:
+        alike.setdefault(
+            (place.pid in seen.parents and seen.parents[place.pid], place.call, where(place)), place
+        )
+    return list(alike.values())[:most]
+
+
+def sentence(place: Place, seen: Scene) -> str:
+    """`MainThread of process 5 waits for child 7 to end, in Popen.wait (…)`."""
+    thread = "main thread" if place.pid == place.tid else f"thread {place.tid}"
+    code = where(place)
+    return f"{thread} of process {place.pid} waits {object_of(place, seen)}" + (
+        f", in {code}" if code else ""
+    )
+
+
+def object_of(place: Place, seen: Scene) -> str:
+    """What is waited for and who could give it, in words."""
+    of = movers(place, seen)
+    others = sorted((of or frozenset()) - {place.pid})
+    named = _processes(others)
+    if place.what == waits.CHILD:
+        return f"for the end of {named}"
+    if place.address is not None:
+        if place.shared:
+            return "for a lock or semaphore in memory that the processes share"
+        alone = len(seen.of(place.pid)) == 1
+        return "for a lock that only its own process can open" + (
+            ", where no other thread exists" if alone else ""
+        )
+    directions = {direction for direction, _ in place.waits_for or ()}
+    if place.call.startswith(("write", "send")) or directions == {OUT}:
+        return f"for room in a full {place.what}" + (f", to be read by {named}" if others else "")
+    if not others:
+        return f"for data from a {place.what} that nobody but itself could write"
+    return f"for data from {named}" if place.what != waits.POLL else f"for any of several files of {named}"
+
+
+def _processes(pids: Sequence[int]) -> str:
+    if not pids:
+        return "nobody"
+    if len(pids) > 4:
+        return f"{len(pids)} processes"
+    return ("process " if len(pids) == 1 else "processes ") + ", ".join(map(str, pids))
+
+
+def where(place: Place) -> str | None:
+    """The innermost place in code of the program itself, else of its libraries; None without a stack."""
+    if not place.stack:
+        return None
+    frame = own_frame(place.stack) or place.stack[-1]
+    line = "" if frame.line is None else f":{frame.line}"
+    return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+
+
+def own_frame(stack: Sequence[Frame]) -> Frame | None:
+    """The innermost frame that belongs neither to the standard library nor to an installed package."""
+    return next((frame for frame in reversed(stack) if not is_library(frame.file)), None)
+
+
+def is_library(file: str) -> bool:
+    """Whether a file of Python code belongs to the interpreter or to a package that was installed."""
+    return (
+        file.startswith("<")
+        or "site-packages/" in file
+        or "dist-packages/" in file
+        or bool(_STDLIB.search(file))
+    )
