@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
 from corelens.reports.facts.stack_samples import StackSample
+from corelens.reports.facts.standstill import Still
 from corelens.reports.report import Report
 
 
@@ -97,6 +98,8 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
+    standstill: Still | None = None
+    """The longest stretch in which nothing moved; None where it moved all the time."""
 
     @property
     def wall_s(self) -> float:

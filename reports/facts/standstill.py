@@ -8,8 +8,9 @@ said of each thread, which does not tell waits that end by themselves (a lock wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from corelens.recording import Recording
 from corelens.reports.facts import waits
@@ -17,7 +18,18 @@ from corelens.reports.facts.owned import AGENT, NATIVE_POOLS, PYTHON_HELPER, Own
 from corelens.reports.facts.processes import NS_PER_S, Life, Lives
 from corelens.reports.facts.stack_samples import DUMP, Frame, StackSample
 from corelens.reports.facts.threads import Thread
-from corelens.reports.facts.wait_chain import Place, Scene, endless, scene
+from corelens.reports.facts.wait_chain import (
+    Place,
+    Scene,
+    endless,
+    may_await_signal,
+    movers,
+    scene,
+    sentence,
+    where,
+    worth_telling,
+)
+from corelens.reports.report import Standstill, Waiter
 from corelens.vocabulary import Line
 
 # Shorter pauses are ordinary: a slow import, a retry.
@@ -25,6 +37,23 @@ SHORTEST_NS = 3 * NS_PER_S
 # A thread that polls ten times a second uses 0.001 of a core; a program that does something uses more.
 POLLING_CORES = 0.005
 POLLING_NS = 5_000_000
+_MOST_TOLD = 24
+
+
+class _Thread(Protocol):
+    @property
+    def pid(self) -> int: ...
+    @property
+    def tid(self) -> int: ...
+    @property
+    def name(self) -> str | None: ...
+
+
+class Named(Protocol):
+    """A process whose threads have names."""
+
+    @property
+    def threads(self) -> Sequence[_Thread]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +97,11 @@ class Still:
         """How long it lasted."""
         return self.end_s - self.start_s
 
+    @property
+    def nobody_can_move(self) -> bool:
+        """Whether no thread of the tree could ever have gone on; a lone thread may wait for a signal."""
+        return bool(self.stuck) and not self.awake and not may_await_signal(self.scene)
+
 
 def still(
     recording: Recording,
@@ -84,7 +118,7 @@ def still(
     seen, killed = _looked_at(recording, stretch, living, lives)
     if seen is None:
         seen = _pieced_together(recording, lives, stretch, living, samples)
-    seen = _described(seen, owned_by, stretch)
+    seen = _described(seen, owned_by, stretch, waits.Ranges(recording, lives), living)
     if not seen.places or not living:
         return None
     stuck = endless(seen)
@@ -167,7 +201,7 @@ def _looked_at(
     rows = _at(recording, "standstill.waits", lines[-1])
     ends = _at(recording, "standstill.ends", lines[-1])
     killed = any(line["killed"] for line in lines)
-    return None if rows is None else scene(rows, ends, _parents(living, lives)), killed
+    return (None if rows is None else scene(rows, ends, _parents(living, lives))), killed
 
 
 def _at(recording: Recording, kind: str, standstill: Line) -> Line | None:
@@ -222,7 +256,13 @@ def _last_dumps(
     }
 
 
-def _described(seen: Scene, owned_by: Mapping[Thread, Owned], stretch: Stretch) -> Scene:
+def _described(
+    seen: Scene,
+    owned_by: Mapping[Thread, Owned],
+    stretch: Stretch,
+    ranges: waits.Ranges,
+    living: Mapping[int, Life],
+) -> Scene:
     """The scene with what is known of each thread's owner; the recorder's own agent is left out."""
     kinds = {
         (thread.life.pid, thread.tid): owned.owner.kind
@@ -233,7 +273,7 @@ def _described(seen: Scene, owned_by: Mapping[Thread, Owned], stretch: Stretch) 
         replace(
             place,
             plumbing=kinds.get((place.pid, place.tid)) == PYTHON_HELPER,
-            what=waits.POOL if _idles(place, kinds) else place.what,
+            what=_what(place, kinds, ranges, living),
         )
         for place in seen.places
         if kinds.get((place.pid, place.tid)) != AGENT
@@ -241,5 +281,44 @@ def _described(seen: Scene, owned_by: Mapping[Thread, Owned], stretch: Stretch) 
     return replace(seen, places=tuple(places))
 
 
-def _idles(place: Place, kinds: Mapping[tuple[int, int], str]) -> bool:
-    return place.what == waits.LOCK and kinds.get((place.pid, place.tid)) in NATIVE_POOLS
+def _what(
+    place: Place, kinds: Mapping[tuple[int, int], str], ranges: waits.Ranges, living: Mapping[int, Life]
+) -> str:
+    """What it waits for, the GIL and idle native pools told from other futexes."""
+    life = living.get(place.pid)
+    if place.what != waits.LOCK:
+        return place.what
+    if life is not None and place.address is not None and ranges.has(life, place.address):
+        return waits.GIL
+    return waits.POOL if kinds.get((place.pid, place.tid)) in NATIVE_POOLS else waits.LOCK
+
+
+def told(standstill: Still | None, processes: Iterable[Named]) -> Standstill | None:
+    """The standstill as values of the report."""
+    if standstill is None:
+        return None
+    names = {(thread.pid, thread.tid): thread.name for process in processes for thread in process.threads}
+    scene, stuck = standstill.scene, set(standstill.stuck)
+    everybody = worth_telling(scene, scene.places, most=_MOST_TOLD)
+    return Standstill(
+        since_s=standstill.start_s,
+        until_s=standstill.end_s,
+        to_the_end=standstill.to_the_end,
+        deadlock=standstill.nobody_can_move and standstill.to_the_end,
+        looked=scene.looked,
+        killed=standstill.killed,
+        waiters=tuple(
+            Waiter(
+                pid=place.pid,
+                tid=place.tid,
+                role=standstill.lives[place.pid].role,
+                name=names.get((place.pid, place.tid)),
+                what=place.what,
+                sentence=sentence(place, scene),
+                for_whom=tuple(sorted((movers(place, scene) or frozenset()) - {place.pid})),
+                function=where(place),
+                endless=place in stuck,
+            )
+            for place in everybody
+        ),
+    )

@@ -25,6 +25,7 @@ from corelens.reports.facts import (
     short_lived,
     source,
     stacks,
+    standstill,
     thread_limits,
     threads,
     timeline,
@@ -162,6 +163,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     acted = actors.processes(
         actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
     )
+    still = standstill.still(recording, lives, basis.wall_ns, owned, tuple(samples))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
@@ -172,9 +174,10 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         waits=held_up.waits,
         process_waits=held_up.process_waits,
         locks=held_up.locks,
+        standstill=standstill.told(still, acted),
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples), standstill=still)
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

@@ -127,7 +127,8 @@ def _holders(line: Line | None) -> Iterator[tuple[tuple[str, str], frozenset[int
 
 def movers(place: Place, scene: Scene) -> frozenset[int] | None:
     """Processes one of whose threads could end a wait; None: it may end without any of them."""
-    if place.timed or place.what not in _INSIDE:
+    # Who waits for the GIL looks every few milliseconds whether its holder heard of it, and waits on.
+    if (place.timed and place.what != waits.GIL) or place.what not in _INSIDE:
         return None
     if place.address is not None:
         return frozenset(scene.parents) if place.shared else frozenset({place.pid})
@@ -188,14 +189,20 @@ def judged(lines: Iterable[Line], parents: Mapping[int, int | None]) -> str | No
         return None
     seen = scene(rows, by_kind.get("standstill.ends"), parents)
     stuck = endless(seen)
-    if not stuck or len(stuck) < len(seen.places) or is_alone(seen):
+    if not stuck or len(stuck) < len(seen.places) or may_await_signal(seen):
         return None
     return "; ".join(sentence(place, seen) for place in worth_telling(seen, stuck))
 
 
-def is_alone(seen: Scene) -> bool:
-    """Whether the tree is one thread: it may wait for a signal, which does not show."""
-    return len(seen.places) == 1 and seen.places[0].what == waits.LOCK
+def may_await_signal(seen: Scene) -> bool:
+    """Whether the tree is one thread in a library's `wait`: a signal may end that, which does not show.
+
+    One that takes a lock in its own code waits for a thread: for itself, or for one that has ended.
+    """
+    if len(seen.places) != 1 or seen.places[0].what != waits.LOCK:
+        return False
+    stack = seen.places[0].stack
+    return not stack or is_library(stack[-1].file)
 
 
 def worth_telling(seen: Scene, stuck: Sequence[Place], most: int = 6) -> list[Place]:
@@ -252,12 +259,30 @@ def _processes(pids: Sequence[int]) -> str:
 
 
 def where(place: Place) -> str | None:
-    """The innermost place in code of the program itself, else of its libraries; None without a stack."""
+    """The innermost place in code of the program itself and what it called there; None without a stack."""
     if not place.stack:
         return None
-    frame = own_frame(place.stack) or place.stack[-1]
+    inner = begun_here(place.stack)
+    own = own_frame(inner)
+    if own is None:
+        return _named(next((frame for frame in reversed(inner) if _is_public(frame)), inner[-1]))
+    called = inner[inner.index(own) + 1 :][:1]
+    return _named(own) + (f" -> {called[0].function}" if called else "")
+
+
+def _named(frame: Frame) -> str:
     line = "" if frame.line is None else f":{frame.line}"
     return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+
+
+def _is_public(frame: Frame) -> bool:
+    return not frame.function.rpartition(".")[2].startswith("_")
+
+
+def begun_here(stack: Sequence[Frame]) -> Sequence[Frame]:
+    """The part of a stack that the thread or process began itself: a forked one inherits what forked it."""
+    begins = [place for place, frame in enumerate(stack) if frame.function.endswith("_bootstrap")]
+    return stack[begins[-1] + 1 :] if begins and begins[-1] + 1 < len(stack) else stack
 
 
 def own_frame(stack: Sequence[Frame]) -> Frame | None:

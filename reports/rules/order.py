@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
+from corelens.reports.rules import deadlock
 
 Rule = Callable[[Facts], Iterable[Finding]]
-RULES: tuple[Rule, ...] = ()
+RULES: tuple[Rule, ...] = (deadlock.check,)
 
 # A finding below either is too small, or too badly proven, to be called the cause.
 LEAST_SHARE = 0.10
