@@ -82,7 +82,7 @@ def _after_fork(facts: Facts, still: Still) -> Iterator[Form]:
     first, child, parent = lonely[0]
     left_behind = _team_of(parent, child)
     places = tuple(place for place, _, _ in lonely)
-    if _is_openmp(first, left_behind, facts):
+    if _is_openmp(first, left_behind):
         yield Form(FORK_AFTER_OPENMP, places, library=_library(first, left_behind))
     else:
         yield Form(LOCK_HELD_AT_FORK, places)
@@ -133,14 +133,18 @@ def _team_of(parent: ProcessFacts, child: ProcessFacts) -> ThreadFacts | None:
     )
 
 
-def _is_openmp(place: Place, left_behind: ThreadFacts | None, facts: Facts) -> bool:
+def _is_openmp(place: Place, left_behind: ThreadFacts | None) -> bool:
     """Whether it waits for an OpenMP team: its library made the call, or somebody did whose team was left behind."""
-    if place.module is not None and place.module.rpartition("/")[2].startswith(_OPENMP_FILES):
-        return True
-    # On x86 libgomp makes its calls itself, so that one out of another file is not its own.
-    if place.module is not None and facts.report.host.machine == "x86_64":
-        return False
-    return left_behind is not None and not _takes_lock(place)
+    if place.module is not None:
+        # On x86 libgomp makes its calls itself. Where it has libc make them this is told as a held lock: the remedy is
+        # the same.
+        return place.module.rpartition("/")[2].startswith(_OPENMP_FILES)
+    return left_behind is not None and not _takes_in_library(place)
+
+
+def _takes_in_library(place: Place) -> bool:
+    """Whether a lock of the standard library is taken, which no native team uses."""
+    return bool(place.stack) and is_library(place.stack[-1].file)
 
 
 def _library(place: Place, left_behind: ThreadFacts | None) -> str | None:
