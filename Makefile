@@ -8,10 +8,10 @@ RUN_READY := $(VENV)/.ready-run
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types bench docs wheel clean
+.PHONY: help demo test lint format types bench score score-fast accuracy docs wheel clean
 
 help:  ## say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: $(RUN_READY)  ## replay the search on all seven backends and compare them in demo/report.md
 	$(BIN)/corelens replay study --scale small --evaluations batched,per-genome --limit-threads env --output demo --force
@@ -34,6 +34,19 @@ types: $(DEV_READY)  ## check types with mypy and pyright
 bench: $(DEV_READY)  ## measure what recording costs
 	for program in benchmarks/*.py; do echo "== $$program"; $(BIN)/python "$$program" || exit 1; done
 
+# Another collection of programs with its own way to count is asked too, where one lies beside this folder.
+OTHER_SCORE := ../shared/cases/score
+
+score: $(DEV_READY)  ## record all pathologies without and with their fix, and count right verdicts
+	@code=0; $(BIN)/corelens replay pathology --all --output score --force || code=$$?; \
+		if [ -x $(OTHER_SCORE) ]; then $(OTHER_SCORE) $(BIN)/corelens || code=$$?; fi; exit $$code
+
+score-fast: $(DEV_READY)  ## record some pathologies of each verdict, in minutes
+	$(BIN)/corelens replay pathology --fast --output score-fast --force
+
+accuracy: $(DEV_READY)  ## as score, and write the table to docs/accuracy.md
+	$(BIN)/corelens replay pathology --all --output score --force --accuracy docs/accuracy.md
+
 # The pictures in the README are those of the last demo.
 docs: $(DEV_READY)  ## generate the reference pages again, and take over the demo's pictures
 	$(BIN)/python docs/generate.py
@@ -44,7 +57,7 @@ wheel: $(DEV_READY)  ## build the wheel and try it in an empty place
 	$(BIN)/python .ci/check_wheel.py
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
+	rm -rf $(VENV) build dist demo score score-fast *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

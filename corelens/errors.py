@@ -44,7 +44,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.UNREADABLE: "the file is no recording, or one of a future version",
     ExitCode.OUTPUT_FAILED: "the output cannot be written (disk full, no such folder, read-only)",
     ExitCode.GATE_FAILED: "a budget was exceeded (reserved for `corelens check`)",
-    ExitCode.NOT_AS_PREDICTED: "a replay counted other threads than predicted; the messages say where",
+    ExitCode.NOT_AS_PREDICTED: "a replay found other threads or another verdict than it must; the messages say where",
     ExitCode.DEADLOCKED: "`record --kill-deadlocked` found that nothing would ever move, and ended the program",
     ExitCode.CANNOT_EXECUTE: "the program to record exists and cannot be executed",
     ExitCode.NOT_FOUND: "the program to record does not exist",

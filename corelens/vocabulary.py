@@ -194,6 +194,17 @@ _PROCESS_DETAIL = Kind(
         Field("state", "str", "R, S, D, Z, T … of the main thread"),
         Field("read_bytes", "int", "bytes read from storage", _FORBIDDEN),
         Field("write_bytes", "int", "bytes written to storage", _FORBIDDEN),
+        Field(
+            "read_chars",
+            "int",
+            "bytes that read calls returned, of pipes, sockets and cached files too",
+            _FORBIDDEN,
+        ),
+        Field("write_chars", "int", "bytes that write calls took, likewise", _FORBIDDEN),
+        Field(
+            "read_calls", "int", "read calls; recv and recvmsg on a socket are none to the kernel", _FORBIDDEN
+        ),
+        Field("write_calls", "int", "write calls; send and sendmsg likewise", _FORBIDDEN),
     ),
     columnar=True,
 )
@@ -253,6 +264,12 @@ _THREADS_DETAIL = Kind(
         Field("involuntary", "int", "context switches because its time was up"),
         Field("state", "str", "R, S, D, Z, T …"),
         Field("core", "int", "core it last ran on"),
+        Field(
+            "allowed_cores",
+            "str",
+            "cores it may run on, as the kernel writes them: 0-3,8",
+            "the kernel does not say",
+        ),
     ),
     columnar=True,
 )
@@ -457,8 +474,16 @@ _WAITS = Kind(
         Field(
             "file",
             "str",
-            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other",
+            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other;"
+            " of poll the first in its list",
             "the call has no file, or it was closed",
+        ),
+        Field(
+            "object",
+            "str",
+            "which one: pipe:[INODE] or socket:[INODE], equal in all processes that have this pipe or this end of the"
+            " socket open, or a path. A thread in read and one in write with the same pipe are its two ends",
+            "the call has no file, or one without a name",
         ),
     ),
     columnar=True,
@@ -538,6 +563,22 @@ _STANDSTILL_ENDS = Kind(
         Field(
             "pid", "int", "who has the other end", "somebody outside the tree, or nobody who could be found"
         ),
+
+_LOCKS_FILES = Kind(
+    "locks.files",
+    "file-locks",
+    "locks on files that recorded processes hold or wait for, with those of others on the same files (/proc/locks);"
+    " looked at each round and written whole when anything differs from the line before: no row means no lock",
+    (
+        _T,
+        Field("pid", "int", "who has it; -1: of an open file description, which has no process"),
+        Field("blocked", "bool", "waits for it in the kernel and does not have it"),
+        Field("how", "str", "posix (fcntl, lockf), flock, ofd"),
+        Field("mode", "str", "read (shared), write (exclusive)"),
+        Field("object", "str", "device and inode of the file"),
+        Field("start", "int", "first byte that is locked"),
+        Field("end", "int", "last byte that is locked", "to the end of the file, however long it gets"),
+        Field("path", "str", "path of the file as who locked it sees it", "not found"),
     ),
     columnar=True,
 )
@@ -606,6 +647,9 @@ _LIMITS = Kind(
     ),
 )
 
+_NO_QUOTA = "no CPU quota here, or the group is gone"
+_NOT_COUNTED = "the kernel does not count them here, or the group is gone"
+
 _CGROUP = Kind(
     "cgroup",
     "host",
@@ -613,11 +657,30 @@ _CGROUP = Kind(
     (
         _T,
         Field("path", "str", "cgroup path"),
-        Field("periods", "int", "enforcement periods", "no CPU quota here"),
-        Field("throttled_periods", "int", "periods in which the group ran out of quota", "no CPU quota here"),
-        Field("throttled_ns", "int", "time for which it was throttled", "no CPU quota here"),
-        Field("memory_bytes", "int", "memory charged to the group", _FORBIDDEN),
-        Field("oom_kills", "int", "processes killed for memory", "the kernel does not count them here"),
+        Field("periods", "int", "enforcement periods", _NO_QUOTA),
+        Field("throttled_periods", "int", "periods in which the group ran out of quota", _NO_QUOTA),
+        Field("throttled_ns", "int", "time for which it was throttled", _NO_QUOTA),
+        Field("memory_bytes", "int", "memory charged to the group", "no memory controller here, or gone"),
+        Field("oom_kills", "int", "processes killed for memory", _NOT_COUNTED),
+        Field(
+            "memory_limit_hits",
+            "int",
+            "times the group was about to exceed its memory limit, so that the kernel reclaimed from it",
+            _NOT_COUNTED,
+        ),
+        Field("major_faults", "int", "page faults with disk of the group and those below it", _NOT_COUNTED),
+        Field(
+            "file_refaults",
+            "int",
+            "pages of files that had to be read again soon after they were reclaimed, likewise",
+            _NOT_COUNTED,
+        ),
+        Field(
+            "swap_refaults",
+            "int",
+            "pages of memory that had to be swapped in soon after they were swapped out, likewise",
+            _NOT_COUNTED,
+        ),
     ),
 )
 
@@ -682,6 +745,15 @@ _POOLS = Kind(
             "the agent runs no thread",
         ),
     ),
+)
+
+_VARIABLES = Kind(
+    "variables",
+    "variables",
+    "thread-limit variables in the memory of a process, where code changes them; written when they are not what"
+    " was said before, at exec to begin with",
+    (_T, _PID, Field("variables", "object", "name to value, allow-listed")),
+    columnar=True,
 )
 
 _PACKAGES = Kind(
@@ -767,6 +839,10 @@ KINDS: dict[str, Kind] = {
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED,
         _STANDSTILL, _STANDSTILL_WAITS, _STANDSTILL_ENDS,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
+
+        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
+        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE, _SELF,
+        _FOOTER,
     )
 }  # fmt: skip
 

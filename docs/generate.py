@@ -91,8 +91,8 @@ its variables, and how many threads it has now.
   before its libraries are loaded, and asks the libraries for their threads. *configured* is that answer, as a
   thread that is new to the library gets it.
 - *seen* is the largest team or pool that existed, counted from outside by the owners of threads, the thread that
-  opened it included. An attached program has this alone, beside its environment at exec; what it set later in
-  `os.environ` cannot be seen from outside.
+  opened it included. Without an agent there is this alone, beside the environment at exec and as it is now in
+  the memory of the process: a pool larger than the variable says was there before the variable was set.
 - Limits that code sets (`torch.set_num_threads`, threadpoolctl) show where a size is explained neither by
   variables nor by the machine, or changed. A call that asks for what was there anyway leaves no trace.
 - What another thread sets for itself alone cannot be asked for: a threadpoolctl limit is noticed by what it does

@@ -54,6 +54,24 @@ class Counters:
     throttled_ns: int | None = None
     memory_bytes: int | None = None
     oom_kills: int | None = None
+    memory_limit_hits: int | None = None
+    major_faults: int | None = None
+    file_refaults: int | None = None
+    swap_refaults: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CounterTexts:
+    """The text of the counter files of one level; None where there is no such file."""
+
+    cpu_stat: bytes | None = None
+    memory: bytes | None = None
+    """memory.current, version 1: memory.usage_in_bytes."""
+    events: bytes | None = None
+    """memory.events, version 1: memory.oom_control."""
+    memory_stat: bytes | None = None
+    failures: bytes | None = None
+    """Version 1 only: memory.failcnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +111,28 @@ def read_limits(level: Level) -> LevelLimits:
     )
 
 
-def parse_counters(cpu_stat: bytes | None, memory: bytes | None, events: bytes | None) -> Counters:
-    """Counters from the text of cpu.stat, memory.current and memory.events, or their version 1 fellows."""
-    stat = _table(cpu_stat)
+def parse_counters(texts: CounterTexts) -> Counters:
+    """Counters of either version."""
+    stat, events, memory_stat = _table(texts.cpu_stat), _table(texts.events), _table(texts.memory_stat)
     throttled_us = stat.get("throttled_usec")
     return Counters(
         periods=stat.get("nr_periods"),
         throttled_periods=stat.get("nr_throttled"),
         throttled_ns=stat.get("throttled_time") if throttled_us is None else throttled_us * 1000,
-        memory_bytes=_number(memory),
-        oom_kills=_table(events).get("oom_kill"),
+        memory_bytes=_number(texts.memory),
+        oom_kills=events.get("oom_kill"),
+        memory_limit_hits=events.get("max", _number(texts.failures)),
+        major_faults=_with_those_below(memory_stat, "pgmajfault"),
+        # Kernels before 5.9 keep one counter, and count files alone.
+        file_refaults=_with_those_below(memory_stat, "workingset_refault_file", "workingset_refault"),
+        swap_refaults=_with_those_below(memory_stat, "workingset_refault_anon"),
     )
+
+
+def _with_those_below(memory_stat: dict[str, int], *names: str) -> int | None:
+    """The first of these counters that is there; what version 1 calls `total_` is what version 2 counts."""
+    found = (memory_stat.get(f"total_{name}", memory_stat.get(name)) for name in names)
+    return next((value for value in found if value is not None), None)
 
 
 def version(proc: Path = procfs.PROC) -> str:

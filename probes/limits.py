@@ -1,7 +1,8 @@
 """What the program may use: online cores, affinity, cpuset, the smallest quota around it; and throttling.
 
 The limits of the root process stand for the whole tree. A process may be moved to another group while it runs
-(a batch system, a container runtime), so the way to the root is walked again every few seconds.
+(a batch system, a container runtime, itself), so its groups are looked at each time, and the way to the root is
+walked again when they differ. What a group sets may change too: that is read again every few seconds.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import contextlib
 import os
 import resource
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from corelens.probes import cgroups, procfs
-from corelens.probes.cgroups import Counters, Level, LevelLimits
+from corelens.probes.cgroups import CounterTexts, Level, LevelLimits
 from corelens.probes.environment import affinity, parse_core_list
 from corelens.probes.gaps import Gaps
 from corelens.probes.host import SYS, parse_cores
@@ -44,12 +46,14 @@ class LimitsProbe:
         self._sys = sys
         self._gaps = Gaps(self.name)
         self._written: Line | None = None
-        self._walk_at_ns: int | None = None
+        self._walk_at_ns = 0
+        self._memberships = KeptFile(f"{proc}/{root_pid}/cgroup")
+        self._groups: bytes | None = None
         self._meters: list[Meter] = []
 
     def look(self, moment: Moment) -> Iterator[Line]:
-        """Walk the groups if it is time, then read the counters of those that limit something."""
-        if self._walk_at_ns is None or moment.t_ns >= self._walk_at_ns:
+        """Walk the groups if it is time or the process was moved, then read the counters of the limiting ones."""
+        if self._was_moved() or moment.t_ns >= self._walk_at_ns:
             self._walk_at_ns = moment.t_ns + _WALK_AGAIN_NS
             yield from self._walk(moment.t_ns)
         for meter in self._meters:
@@ -57,20 +61,34 @@ class LimitsProbe:
 
     def close(self) -> None:
         """Give descriptors back."""
-        for meter in self._meters:
-            meter.close()
-        self._meters = []
+        self._memberships.close()
+        self._meter([])
+
+    def _was_moved(self) -> bool:
+        """Whether the process is in other groups than at the last look; reading that costs 15 us."""
+        try:
+            groups = self._memberships.read()
+        except procfs.Unreadable:
+            return False
+        before, self._groups = self._groups, groups
+        return groups != before
+
+    def _has_ended(self) -> bool:
+        """Whether what the process might use is written and no more to be had: version 1 shows a zombie at the root."""
+        try:
+            return self._written is not None and procfs.read_stat(self._proc, self._root_pid).state in "ZX"
+        except procfs.Unreadable as error:
+            return error.reason == "gone"
 
     def _walk(self, t_ns: int) -> Iterator[Line]:
+        if self._has_ended():
+            return
         try:
             way = [
                 (level, cgroups.read_limits(level)) for level in cgroups.levels(self._root_pid, self._proc)
             ]
         except procfs.Unreadable as error:
             yield from self._gaps.once(t_ns, self._root_pid, error)
-            if self._written is not None:
-                # The process has just ended: what it might use until then is already written.
-                return
             way = []
         else:
             yield from self._unseen(t_ns, way)
@@ -87,7 +105,8 @@ class LimitsProbe:
 
     def _meter(self, limiting: list[Level]) -> None:
         if [meter.level for meter in self._meters] != limiting:
-            self.close()
+            for meter in self._meters:
+                meter.close()
             self._meters = [Meter(level) for level in limiting]
 
     def _limits(self, way: list[tuple[Level, LevelLimits]]) -> Line:
@@ -117,26 +136,22 @@ class Meter:
     def __init__(self, level: Level) -> None:
         two = level.version == 2
         self.level = level
-        self._stat = _file(level.cpu, "cpu.stat")
-        self._memory = _file(level.memory, "memory.current" if two else "memory.usage_in_bytes")
-        self._events = _file(level.memory, "memory.events" if two else "memory.oom_control")
+        self._files = {
+            "cpu_stat": _file(level.cpu, "cpu.stat"),
+            "memory": _file(level.memory, "memory.current" if two else "memory.usage_in_bytes"),
+            "events": _file(level.memory, "memory.events" if two else "memory.oom_control"),
+            "memory_stat": _file(level.memory, "memory.stat"),
+            "failures": None if two else _file(level.memory, "memory.failcnt"),
+        }
 
     def read(self) -> Line:
         """Path and counters; a file that is gone leaves its counters null."""
-        texts = (_text(file) for file in (self._stat, self._memory, self._events))
-        counted: Counters = cgroups.parse_counters(*texts)
-        return {
-            "path": self.level.path,
-            "periods": counted.periods,
-            "throttled_periods": counted.throttled_periods,
-            "throttled_ns": counted.throttled_ns,
-            "memory_bytes": counted.memory_bytes,
-            "oom_kills": counted.oom_kills,
-        }
+        texts = CounterTexts(**{name: _text(file) for name, file in self._files.items()})
+        return {"path": self.level.path, **asdict(cgroups.parse_counters(texts))}
 
     def close(self) -> None:
         """Give descriptors back."""
-        for file in (self._stat, self._memory, self._events):
+        for file in self._files.values():
             if file is not None:
                 file.close()
 

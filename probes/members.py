@@ -184,8 +184,7 @@ def died_line(member: Member, t_ns: int, status: int | None, how: str) -> Line:
 
 def detail_row(proc: Path, stat: procfs.Stat) -> tuple[Any, ...]:
     """One row of a `process.detail` line."""
-    storage = _or_none(lambda: procfs.read_storage_bytes(proc, stat.pid))
-    read_bytes, write_bytes = storage or (None, None)
+    moved = _or_none(lambda: procfs.read_io(proc, stat.pid)) or (None,) * 6
     return (
         stat.pid,
         stat.user_ticks * procfs.NS_PER_TICK,
@@ -196,8 +195,7 @@ def detail_row(proc: Path, stat: procfs.Stat) -> tuple[Any, ...]:
         stat.major_faults,
         None if stat.state == "Z" else stat.rss_pages * procfs.PAGE_BYTES,
         stat.state,
-        read_bytes,
-        write_bytes,
+        *moved,
     )
 
 

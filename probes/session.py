@@ -20,6 +20,7 @@ from corelens.probes import pidfd, procfs
 from corelens.probes.capabilities import capabilities
 from corelens.probes.control import AttachedControl, ChildControl
 from corelens.probes.descriptors import raise_limit
+from corelens.probes.file_locks import FileLocksProbe
 from corelens.probes.gil import GilProbe
 from corelens.probes.governor import DEFAULT_BUDGET_CORES, Governor
 from corelens.probes.host import HostProbe, describe_host
@@ -41,6 +42,7 @@ from corelens.probes.stacks import StacksOptions, stacks_probe
 from corelens.probes.standstill import Watch, standstill_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
+from corelens.probes.variables import VariablesProbe
 from corelens.probes.waits import WaitsProbe
 from corelens.recording import RecordingWriter
 from corelens.vocabulary import FORMAT_VERSION, Line
@@ -401,6 +403,7 @@ def probes_for(
     """The probes beside tree and threads, none of them looking more often than these."""
     probes: list[Probe] = [HostProbe(), LimitsProbe(pid), MemoryProbe(), PackagesProbe(), GilProbe()]
     probes += [OwnersProbe(threads.living), WaitsProbe(threads.follow_runs())]
+    probes += [FileLocksProbe(), VariablesProbe()]
     if spool is not None:
         probes.append(MarksProbe(spool, t0_monotonic_ns))
         if spool.agent:

@@ -368,7 +368,7 @@ class ThreadsProbe:
                 yield _born_line(threads.pid, threads.by_tid.values(), t_ns)
 
     def _look_closer(self, t_ns: int) -> Iterator[Line]:
-        """Read switches, state and core of the threads that have waited longest for it."""
+        """Read switches, state and cores of the threads that have waited longest for it."""
         rows: list[tuple[Any, ...]] = []
         renamed: list[tuple[int, str]] = []
         for tid in list(self._pending)[:DETAILS_PER_LOOK]:
@@ -378,7 +378,8 @@ class ThreadsProbe:
                 core = procfs.read_core(self._proc, pid, tid)
             except procfs.Unreadable:
                 continue
-            rows.append((tid, switches.voluntary, switches.involuntary, switches.state, core))
+            counted = (switches.voluntary, switches.involuntary, switches.state)
+            rows.append((tid, *counted, core, switches.allowed_cores))
             if self._rename(pid, tid, switches.comm):
                 renamed.append((tid, switches.comm))
         if rows:

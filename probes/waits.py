@@ -18,8 +18,8 @@ from corelens.probes import procfs
 from corelens.probes.descriptors import CLOSED, Descriptors
 from corelens.probes.gaps import Gaps
 from corelens.probes.probe import Moment
-from corelens.probes.syscalls import FAULT, FUTEX, RUNNING, WITH_FILE, names_by_number
-from corelens.probes.waits_files import Files
+from corelens.probes.syscalls import FAULT, FUTEX, POLLING, RUNNING, WITH_FILE, names_by_number
+from corelens.probes.waits_files import file_of, first_polled
 from corelens.probes.waits_shared import SharedMemory
 from corelens.vocabulary import Line, columnar_line
 
@@ -30,10 +30,10 @@ SYSCALL_BYTES = 192
 _IDLE_NS = 5_000_000_000
 
 Ran = Callable[[], Mapping[int, set[int]]]
-State = tuple[str, int | None, str | None]
-"""Call, address and file of a `waits` row."""
-_RUNNING: State = (RUNNING, None, None)
-_FAULT: State = (FAULT, None, None)
+State = tuple[str, int | None, str | None, str | None]
+"""Call, address, file and object of a `waits` row."""
+_RUNNING: State = (RUNNING, None, None, None)
+_FAULT: State = (FAULT, None, None, None)
 
 
 class Waiter:
@@ -70,7 +70,6 @@ class WaitsProbe:
         # The thread probe keeps most descriptors; ours are for threads that run often.
         self._descriptors = descriptors or Descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 16)
         self._names = names_by_number(machine)
-        self._files = Files(proc)
         self._shared = SharedMemory(proc)
         self._processes: dict[int, dict[int, Waiter]] = {}
         self._refused: dict[int, procfs.Reason] = {}
@@ -88,7 +87,7 @@ class WaitsProbe:
             machine = "the numbers of its system calls are not known for this kind of machine"
             yield from self._gaps.say(t_ns, None, "what threads wait for", "unsupported", machine)
             return
-        rows: list[tuple[int, int, str, int | None, str | None]] = []
+        rows: list[tuple[int, int, str, int | None, str | None, str | None]] = []
         for pid in (ran.keys() & moment.processes.keys()) - self._refused.keys():
             waiters = self._processes.setdefault(pid, {})
             for waiter in self._read(pid, waiters, ran[pid], t_ns):
@@ -124,7 +123,7 @@ class WaitsProbe:
             if raw == waiter.raw:
                 continue
             waiter.raw = raw
-            state = self._state(pid, raw, t_ns)
+            state = self._state(pid, raw)
             if state != waiter.state:
                 waiter.state = state
                 yield waiter
@@ -152,9 +151,9 @@ class WaitsProbe:
         self._refused[pid] = reason
         return False
 
-    def _state(self, pid: int, raw: bytes, t_ns: int) -> State:
+    def _state(self, pid: int, raw: bytes) -> State:
         """Take a line apart: `running`, or number, arguments, stack pointer and program counter."""
-        fields = raw.split(None, 2)
+        fields = raw.split(None, 3)
         if not fields or fields[0] == b"running":
             return _RUNNING
         number = fields[0]
@@ -162,10 +161,12 @@ class WaitsProbe:
             return _FAULT
         name = self._names.get(number)
         if name == FUTEX:
-            return FUTEX, int(fields[1], 16), None
+            return FUTEX, int(fields[1], 16), None, None
         if name in WITH_FILE:
-            return name, None, self._files.kind(pid, int(fields[1], 16), t_ns)
-        return name or number.decode(errors="replace"), None, None
+            return name, None, *file_of(self._proc, pid, int(fields[1], 16))
+        if name in POLLING and len(fields) > 2:
+            return name, None, *first_polled(self._proc, pid, int(fields[1], 16), int(fields[2], 16))
+        return name or number.decode(errors="replace"), None, None, None
 
     def _addresses(self, waiters: dict[int, Waiter], tids: set[int]) -> set[int]:
         """Futexes that threads which ran now wait on."""
@@ -184,7 +185,6 @@ class WaitsProbe:
         for waiter in self._processes.pop(pid, {}).values():
             self._descriptors.give_back(waiter)
         self._refused.pop(pid, None)
-        self._files.forget(pid)
         self._shared.forget(pid)
 
     # now and then

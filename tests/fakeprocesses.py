@@ -21,6 +21,7 @@ from corelens.probes.probe import Moment, Process
 from corelens.vocabulary import Line
 from tests.fakeproc import FakeMachine, machine
 
+IO = "rchar: 5\nwchar: 6\nsyscr: 7\nsyscw: 8\nread_bytes: 4096\nwrite_bytes: 8192\n"
 MS = 1_000_000
 SECOND = 1000 * MS
 
@@ -79,7 +80,7 @@ class FakeProcesses:
         self.machine.write(f"{pid}/stat", stat_line(pid, comm, ppid, start, group=group))
         self.machine.write(f"{pid}/status", f"Name:\t{comm}\nCpus_allowed_list:\t0-1\n")
         self.machine.write(f"{pid}/environ", "".join(f"{item}\0" for item in environ))
-        self.machine.write(f"{pid}/io", "read_bytes: 4096\nwrite_bytes: 8192\n")
+        self.machine.write(f"{pid}/io", IO)
         if argv is not None:
             self.machine.write(f"{pid}/cmdline", "".join(f"{word}\0" for word in argv))
         if exe is not None:
@@ -111,7 +112,8 @@ class FakeProcesses:
         """Give a thread a name."""
         self.machine.write(
             f"{pid}/task/{tid}/status",
-            f"Name:\t{comm}\nState:\tS (sleeping)\nvoluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n",
+            f"Name:\t{comm}\nState:\tS (sleeping)\nCpus_allowed_list:\t0-1\n"
+            "voluntary_ctxt_switches:\t5\nnonvoluntary_ctxt_switches:\t6\n",
         )
 
     def run(self, pid: int, tid: int, ns: int, *, wait_ns: int = 0) -> None:

@@ -98,7 +98,7 @@ def detail(
     rss: int | None = 10 * MIB,
 ) -> Line:
     """The slow counters of one process."""
-    row = (pid, ns(user_s), ns(system_s), ns(reaped_s), 0, 0, faults, rss, "R", None, None)
+    row = (pid, ns(user_s), ns(system_s), ns(reaped_s), 0, 0, faults, rss, "R", *(None,) * 6)
     return columnar_line("process.detail", ns(t_s), [row])
 
 
@@ -134,13 +134,15 @@ def limits(t_s: float, capacity: float, because: str = "affinity", **said: Any) 
     return line | said
 
 
-def cgroup(t_s: float, path: str, throttled_s: float | None) -> Line:
+def cgroup(t_s: float, path: str, throttled_s: float | None, **said: int | None) -> Line:
     """Counters of one level with a quota."""
-    return {
+    line: Line = {
         "kind": "cgroup", "t_ns": ns(t_s), "path": path, "periods": 10, "throttled_periods": 1,
         "throttled_ns": None if throttled_s is None else ns(throttled_s), "memory_bytes": None,
-        "oom_kills": None,
+        "oom_kills": None, "memory_limit_hits": None, "major_faults": None, "file_refaults": None,
+        "swap_refaults": None,
     }  # fmt: skip
+    return line | said
 
 
 def memory(t_s: float, *rows: tuple[int, int | None]) -> Line:

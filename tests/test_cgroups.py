@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from corelens.probes import cgroups, procfs
-from corelens.probes.cgroups import Counters, Level, LevelLimits
+from corelens.probes.cgroups import Counters, CounterTexts, Level, LevelLimits
 from tests.fakeproc import FakeMachine, machine, unified
 
 PID = 42
@@ -161,15 +161,19 @@ def test_a_process_that_is_gone_says_so(fake: FakeMachine) -> None:
 
 def test_counters_of_both_versions() -> None:
     two = b"usage_usec 9\nnr_periods 10\nnr_throttled 4\nthrottled_usec 2500\n"
-    assert cgroups.parse_counters(two, b"4096\n", b"low 0\noom 2\noom_kill 1\n") == Counters(
-        10, 4, 2_500_000, 4096, 1
+    events = b"low 0\nhigh 5\nmax 7\noom 2\noom_kill 1\n"
+    pages = b"anon 1\npgmajfault 3\nworkingset_refault_anon 8\nworkingset_refault_file 9\n"
+    assert cgroups.parse_counters(CounterTexts(two, b"4096\n", events, pages)) == Counters(
+        10, 4, 2_500_000, 4096, 1, 7, 3, 9, 8
     )
     one = b"nr_periods 10\nnr_throttled 4\nthrottled_time 2500\n"
-    assert cgroups.parse_counters(one, b"4096\n", b"under_oom 0\noom_kill 0\n") == Counters(
-        10, 4, 2500, 4096, 0
-    )
+    pages = b"pgmajfault 1\nworkingset_refault_file 0\ntotal_pgmajfault 3\ntotal_workingset_refault_file 9\n"
+    texts = CounterTexts(one, b"4096\n", b"under_oom 0\noom_kill 0\n", pages, b"7\n")
+    assert cgroups.parse_counters(texts) == Counters(10, 4, 2500, 4096, 0, 7, 3, 9, None)
+    assert cgroups.parse_counters(CounterTexts(memory_stat=b"workingset_refault 4\n")).file_refaults == 4
 
 
 def test_counters_that_are_not_there_are_null() -> None:
-    assert cgroups.parse_counters(None, None, None) == Counters()
-    assert cgroups.parse_counters(b"usage_usec 9\n", b"nonsense", b"oom_kill x\n") == Counters()
+    assert cgroups.parse_counters(CounterTexts()) == Counters()
+    nonsense = CounterTexts(b"usage_usec 9\n", b"nonsense", b"oom_kill x\n", b"\xff", b"")
+    assert cgroups.parse_counters(nonsense) == Counters()

@@ -71,7 +71,7 @@ def ticks(seconds: int) -> list[Line]:
         now = second * SECOND
         lines.append(columnar_line("processes", now, [(7, now, 1)]))
         lines.append(columnar_line("threads", now, [(7, now, now // 100, second)]))
-        lines.append(columnar_line("process.detail", now, [(7, now, 0, 0, 0, 9, 0, 1 << 27, "R", 0, 0)]))
+        lines.append(columnar_line("process.detail", now, [(7, now, 0, 0, 0, 9, 0, 1 << 27, "R", *(0,) * 6)]))
         lines.append({"kind": "self", "t_ns": now, "cpu_ns": now // 100, "rss_bytes": 1 << 24, "ticks": 1,
                       "ticks_missed": 0, "threads_read": 1, "cpu_by_probe_ns": {}})  # fmt: skip
     return lines

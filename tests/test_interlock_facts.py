@@ -18,7 +18,7 @@ from corelens.reports.facts.stack_samples import stack_samples
 from corelens.reports.facts.threads import threads
 from corelens.reports.facts.waits import what_of
 from corelens.reports.report import Gil
-from corelens.vocabulary import Line, columnar_line
+from corelens.vocabulary import Line, columnar_line, columns
 from tests.test_vocabulary import complaints
 
 MS = 1_000_000
@@ -59,7 +59,8 @@ class Made:
         return self
 
     def add(self, kind: str, t_ns: int, *rows: Row) -> Made:
-        self.lines.append(columnar_line(kind, t_ns, list(rows)))
+        width = len(columns(kind))
+        self.lines.append(columnar_line(kind, t_ns, [row + (None,) * (width - len(row)) for row in rows]))
         return self
 
     def python(self, pid: int = PID, has: str = "yes", reason: str | None = None) -> Made:

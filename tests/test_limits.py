@@ -18,6 +18,7 @@ from corelens.probes.limits import LimitsProbe, capacity_cores
 from corelens.probes.probe import Moment
 from corelens.vocabulary import KINDS, LIMIT_VARIABLES
 from tests.fakeproc import FakeMachine, machine, unified
+from tests.fakeprocesses import stat_line
 
 PID = 42
 SECOND = 1_000_000_000
@@ -27,6 +28,7 @@ SECOND = 1_000_000_000
 def fake(tmp_path: Path) -> FakeMachine:
     made = machine(tmp_path)
     made.write(f"{PID}/status", "Name:\tx\nCpus_allowed_list:\t0-1\n")
+    made.write(f"{PID}/stat", stat_line(PID, "x", 1, 100))
     made.group("/")
     return made
 
@@ -56,10 +58,21 @@ def test_a_process_moved_to_another_group_is_followed(fake: FakeMachine) -> None
     probe = LimitsProbe(PID, fake.proc, sys=fake.sys)
     assert look(probe)[0]["quota_cores"] is None
     fake.write(f"{PID}/cgroup", "0::/job\n")
-    limits, counters = look(probe, 10 * SECOND)
+    limits, counters = look(probe, SECOND // 2)
     assert limits["quota_cores"] == 1.5
     assert (counters["path"], counters["periods"], counters["throttled_ns"]) == ("/job", 7, 5000)
     assert {field.name for field in KINDS["cgroup"].fields} == set(counters) - {"kind"}
+    probe.close()
+
+
+def test_a_zombie_that_is_shown_at_the_root_keeps_the_limits_it_had(fake: FakeMachine) -> None:
+    fake.group("/job", cpu__max="150000 100000")
+    unified(fake, PID, "/job")
+    probe = LimitsProbe(PID, fake.proc, sys=fake.sys)
+    look(probe)
+    fake.write(f"{PID}/stat", stat_line(PID, "x", 1, 100, state="Z"))
+    fake.write(f"{PID}/cgroup", "0::/\n")
+    assert [line["kind"] for line in look(probe, SECOND)] == ["cgroup"]
     probe.close()
 
 

@@ -19,6 +19,7 @@ from tests.programs import WAITING_THREADS, python, running, wait_until
 
 PID = 42
 TICK = procfs.NS_PER_TICK
+MOVED = ("read_chars", "write_chars", "read_calls", "write_calls")
 
 
 @pytest.fixture
@@ -197,6 +198,7 @@ def test_details_in_bytes_and_nanoseconds(fake: FakeProcesses) -> None:
     assert (row["pid"], row["user_ns"], row["system_ns"], row["state"]) == (PID, 3 * TICK, 0, "S")
     assert row["rss_bytes"] == 7 * procfs.PAGE_BYTES
     assert (row["read_bytes"], row["write_bytes"]) == (4096, 8192)
+    assert [row[name] for name in MOVED] == [5, 6, 7, 8]
 
 
 def test_a_zombie_has_no_memory_and_a_hidden_process_no_storage(fake: FakeProcesses) -> None:
@@ -205,6 +207,7 @@ def test_a_zombie_has_no_memory_and_a_hidden_process_no_storage(fake: FakeProces
     row = dict(zip(columns("process.detail"), detail(fake), strict=True))
     assert (row["state"], row["rss_bytes"], row["user_ns"]) == ("Z", None, 2 * TICK)
     assert (row["read_bytes"], row["write_bytes"]) == (None, None)
+    assert [row[name] for name in MOVED] == [None] * 4
 
 
 def detail(fake: FakeProcesses) -> tuple[object, ...]:

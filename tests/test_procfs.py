@@ -16,7 +16,7 @@ STAT = (
     b"18446744073709551615 1 2 3 4 5 0 0 16781312 2 0 0 0 17 5 0 0 0 0 0 1 2 3 4 5 6 7 1792\n"
 )
 STATUS = (
-    b"Name:\tmy name\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t4711\n"
+    b"Name:\tmy name\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t4711\nCpus_allowed_list:\t0-3,8\n"
     b"voluntary_ctxt_switches:\t12\nnonvoluntary_ctxt_switches:\t34\n"
 )
 
@@ -73,7 +73,9 @@ def test_an_absent_process(tmp_path: Path) -> None:
 
 def test_switches(tmp_path: Path) -> None:
     write(tmp_path, "1/task/2/status", STATUS)
-    assert procfs.read_switches(tmp_path, 1, 2) == procfs.Switches("my name", "D", 12, 34)
+    assert procfs.read_switches(tmp_path, 1, 2) == procfs.Switches("my name", "D", 12, 34, "0-3,8")
+    write(tmp_path, "1/task/2/status", STATUS.replace(b"Cpus_allowed_list", b"other"))
+    assert procfs.read_switches(tmp_path, 1, 2).allowed_cores is None
     write(tmp_path, "1/task/2/status", STATUS.replace(b"nonvoluntary", b"other"))
     assert reason(lambda: procfs.read_switches(tmp_path, 1, 2)) == "broken"
 
@@ -85,11 +87,12 @@ def test_thread_group(tmp_path: Path) -> None:
     assert reason(lambda: procfs.thread_group(tmp_path, 4713)) == "broken"
 
 
-def test_storage_bytes(tmp_path: Path) -> None:
-    write(tmp_path, "1/io", b"rchar: 9\nread_bytes: 4096\nwrite_bytes: 8192\ncancelled_write_bytes: 1\n")
-    assert procfs.read_storage_bytes(tmp_path, 1) == (4096, 8192)
+def test_what_was_read_and_written(tmp_path: Path) -> None:
+    text = b"rchar: 9\nwchar: 8\nsyscr: 3\nsyscw: 2\nread_bytes: 4096\nwrite_bytes: 8192\n"
+    write(tmp_path, "1/io", text + b"cancelled_write_bytes: 1\n")
+    assert procfs.read_io(tmp_path, 1) == (4096, 8192, 9, 8, 3, 2)
     write(tmp_path, "1/io", b"rchar: 9\n")
-    assert reason(lambda: procfs.read_storage_bytes(tmp_path, 1)) == "broken"
+    assert reason(lambda: procfs.read_io(tmp_path, 1)) == "broken"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,21 @@ def test_the_variables_of_the_load_decide_and_later_ones_come_too_late() -> None
     assert [(row.loaded_at_s, row.seen_at_s) for row in limits(made)] == [(1, 0), (1, 2)]
 
 
+def seen_in_memory(t_s: float, variables: dict[str, str], pid: int = 10) -> Line:
+    return {"kind": "variables", "t_ns": int(t_s * 1_000_000_000), "pid": [pid], "variables": [variables]}
+
+
+def test_without_an_agent_a_larger_pool_says_that_a_variable_came_too_late() -> None:
+    made = recording(
+        born(variables={}), threads_born(10, 11, 12, 13), seen_in_memory(1, {BLAS: "1", OMP: "8"})
+    )
+    kinds: dict[int, tuple[str, str | None, int | None]] = dict.fromkeys(
+        (11, 12, 13), ("openblas", NUMPY, None)
+    )
+    found = [(row.limit, row.asked, row.observed_threads, row.verdict) for row in limits(made, kinds)]
+    assert found == [(BLAS, "1", 4, "set-too-late"), (OMP, "8", 4, "took-effect")]
+
+
 def test_a_value_that_the_program_replaced_in_time_is_overridden() -> None:
     made = recording(
         born(variables={OMP: "8"}),

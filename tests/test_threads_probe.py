@@ -336,7 +336,7 @@ def test_details_come_once_a_second_for_what_moved(fake: FakeProcesses, probe: T
     assert "threads.detail" not in kinds(look(probe, fake, 0))
     lines = look(probe, fake, 500 * MS)
     assert table(lines, "threads.detail") == [
-        {"tid": PID, "voluntary": 5, "involuntary": 6, "state": "S", "core": 1}
+        {"tid": PID, "voluntary": 5, "involuntary": 6, "state": "S", "core": 1, "allowed_cores": "0-1"}
     ]
     assert set(columns("threads.detail")) == set(table(lines, "threads.detail")[0])
     assert look(probe, fake, 1600 * MS) == []

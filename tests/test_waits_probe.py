@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -131,15 +132,55 @@ def test_a_closed_file_has_no_kind(made: Made) -> None:
     assert made.states() == {101: ("read", None, None)}
 
 
-def test_a_descriptor_is_asked_about_again_after_a_while(made: Made) -> None:
+@pytest.mark.parametrize(
+    ("target", "name"),
+    [
+        ("pipe:[4711]", "pipe:[4711]"),
+        ("socket:[12]", "socket:[12]"),
+        ("/home/data.bin", "/home/data.bin"),
+        ("anon_inode:[eventfd]", None),
+        ("/dev/pts/3", None),
+    ],
+)
+def test_files_that_have_names_are_told_apart(made: Made, target: str, name: str | None) -> None:
+    made.open(3, target)
+    made.put(101, READ_3)
+    assert [row["object"] for row in made.look()["waits"]] == [name]
+
+
+def test_two_ends_of_a_pipe_show_the_same_name_and_who_writes(made: Made) -> None:
+    made.open(3, "pipe:[1]")
+    made.open(3, "pipe:[1]", pid=200)
+    made.put(101, READ_3)
+    made.put(201, "1" + READ_3[1:], pid=200)
+    found = {row["call"]: row["object"] for row in made.look()["waits"]}
+    assert found == {"read": "pipe:[1]", "write": "pipe:[1]"}
+
+
+def test_of_a_list_that_is_polled_the_first_is_named(made: Made) -> None:
+    made.open(3, "pipe:[1]")
+    made.open(4, "pipe:[2]")
+    entries = struct.pack("<ihhihh", 3, 1, 0, 4, 1, 0)
+    (made.proc / "100" / "mem").write_bytes(bytes(0x10000) + entries)
+    for tid, count in ((101, 1), (102, 2), (103, 0)):
+        made.put(tid, f"7 0x10000 {count:#x} 0xffffffff 0x0 0x0 0x0 0x7ffc10 0x7f2230")
+    made.put(104, "7 0x20000 0x1 0xffffffff 0x0 0x0 0x0 0x7ffc10 0x7f2230")
+    found = {row["tid"]: (row["call"], row["file"], row["object"]) for row in made.look()["waits"]}
+    assert found == {
+        101: ("poll", "pipe", "pipe:[1]"),
+        102: ("poll", "pipe", "pipe:[1]"),
+        103: ("poll", None, None),
+        104: ("poll", None, None),
+    }
+
+
+def test_another_file_under_the_same_number_is_another_wait(made: Made) -> None:
     made.open(3, "pipe:[1]")
     made.put(101, READ_3)
-    made.states()
-    made.open(3, "socket:[1]")
-    made.put(102, READ_3)
-    assert made.states(1000 * MS) == {102: ("read", None, "pipe")}
-    made.put(103, READ_3)
-    assert made.states(5000 * MS) == {103: ("read", None, "socket")}
+    made.look()
+    made.open(3, "pipe:[2]")
+    made.put(101, READ_3.replace("0x7ffc10", "0x7ffc90"))
+    assert [row["object"] for row in made.look(100 * MS)["waits"]] == ["pipe:[2]"]
 
 
 def test_only_threads_that_ran_are_read(made: Made) -> None:

@@ -91,6 +91,7 @@ def test_every_kind_of_wait(tmp_path: Path) -> None:
         row = last[int(tids[name])]
         assert row["call"] in calls, name
         assert row["file"] == file, name
+        assert (row["object"] or "").partition(":")[0] == (file if file in ("pipe", "socket") else ""), name
     # With the main thread, which reads from a pipe, and the child, which sleeps.
     assert {wait.what: wait.threads for wait in summarise(recording).waits} == {
         "child": 1, "lock": 1, "pipe": 3, "poll": 2, "signal": 1, "sleep": 2, "socket": 1,

@@ -1,4 +1,4 @@
-"""`corelens replay`: run a scenario under the recorder, one search or a study of all backends.
+"""`corelens replay`: run a scenario under the recorder: a search, a study of backends, programs that do not scale.
 
 Neither torch nor optuna is loaded here; the scenario is a program of its own, started by `corelens record` as
 any other program would be.
@@ -15,10 +15,10 @@ DEFAULT_RATE_HZ = 10.0
 
 
 def add_parser(subparsers: Any) -> None:
-    """Declare `replay search`, `replay study` and `replay explosion`."""
+    """Declare `replay search`, `replay study`, `replay explosion` and `replay pathology`."""
     parser = subparsers.add_parser(
         "replay",
-        help="run a scenario under the recorder: one search, a study of all backends, the thread explosion",
+        help="run a scenario under the recorder: a search, a study, the thread explosion, pathologies",
         description="Run a scenario under the recorder, with the in-process agent.",
     )
     parser.set_defaults(run=_no_scenario)
@@ -26,6 +26,7 @@ def add_parser(subparsers: Any) -> None:
     _add_search(scenarios)
     _add_study(scenarios)
     _add_explosion(scenarios)
+    _add_pathology(scenarios)
 
 
 def recorder_flags(args: argparse.Namespace, output: Path, labels: dict[str, object]) -> list[str]:
@@ -64,7 +65,7 @@ def run_study(args: argparse.Namespace) -> int:
 def _no_scenario(_args: argparse.Namespace) -> int:
     from corelens.errors import UsageError
 
-    raise UsageError("no scenario given", "use one of: corelens replay search, study, explosion")
+    raise UsageError("no scenario given", "use one of: corelens replay search, study, explosion, pathology")
 
 
 def _add_search(scenarios: Any) -> None:
@@ -127,6 +128,14 @@ def _add_explosion(scenarios: Any) -> None:
     parser = add_explosion(scenarios)
     _add_rate(parser)
     parser.set_defaults(run=replay_explosion)
+
+
+def _add_pathology(scenarios: Any) -> None:
+    from corelens.cli.pathology import add_pathology, replay_pathology
+
+    parser = add_pathology(scenarios)
+    _add_recording_options(parser)
+    parser.set_defaults(run=replay_pathology)
 
 
 def _add_recording_options(parser: argparse.ArgumentParser) -> None:

@@ -26,13 +26,15 @@ class Evidence:
     libraries: tuple[Present, ...]
     packages: dict[str, str]
     forked: bool
+    looked_later: bool
+    """Whether an agent reported from it, or its memory showed that its variables had changed since its exec."""
     owned: bool
     """Whether its threads have owners, so that a team that is not there was looked for."""
 
     @property
     def now(self) -> dict[str, str] | None:
-        """The variables as they were seen last; None without an agent, for what was executed does not change."""
-        return self.variables[-1][1] if self.agent and self.variables else None
+        """The variables as they were seen last; None where nobody looked after the exec."""
+        return self.variables[-1][1] if self.looked_later and self.variables else None
 
     def had(self, name: str, value: str) -> bool:
         """Whether it ever had a variable with this value."""
@@ -44,9 +46,11 @@ def evidence(
     recording: Recording, lives: Lives, teams: Mapping[Life, tuple[Team, ...]], owned: Set[Life]
 ) -> dict[Life, Evidence]:
     """What is known of every process; `owned` are those whose threads have owners."""
-    reports = _reports(recording, lives)
+    reports, seen = _reports(recording, lives), _seen_in_memory(recording, lives)
     return {
-        life: _evidence(recording, life, reports.get(life, []), teams.get(life, ()), life in owned)
+        life: _evidence(
+            recording, life, reports.get(life, []), teams.get(life, ()), life in owned, seen.get(life, [])
+        )
         for life in lives.all
     }
 
@@ -62,15 +66,31 @@ def _reports(recording: Recording, lives: Lives) -> dict[Life, list[Line]]:
     return found
 
 
+def _seen_in_memory(recording: Recording, lives: Lives) -> dict[Life, list[tuple[int, dict[str, str]]]]:
+    """Variables that differed from those at exec, by process, in the order of time."""
+    found: dict[Life, list[tuple[int, dict[str, str]]]] = {}
+    for line in recording.lines("variables"):
+        for pid, variables in zip(line["pid"], line["variables"], strict=False):
+            life = lives.at(pid, line["t_ns"])
+            if life is not None:
+                found.setdefault(life, []).append((line["t_ns"], variables))
+    return found
+
+
 def _evidence(
-    recording: Recording, life: Life, lines: list[Line], teams: tuple[Team, ...], owned: bool
+    recording: Recording,
+    life: Life,
+    lines: list[Line],
+    teams: tuple[Team, ...],
+    owned: bool,
+    seen: list[tuple[int, dict[str, str]]],
 ) -> Evidence:
     forked = bool(lines) and lines[0]["moment"] == "fork"
     started = bool(lines) and lines[0]["moment"] == "start"
     at_exec = chosen(lines[0]["variables"]) if started else life.variables
     cores = _cores(recording, life)
     libraries = [*reported(lines, at_exec, cores, teams)] if lines else [*seen_outside(life, cores, teams)]
-    known = [(line["t_ns"], line["variables"]) for line in lines]
+    known = [(line["t_ns"], line["variables"]) for line in lines] if lines else [*seen]
     known += [(load["t_ns"], load["variables"]) for load in loads_of(lines) if not load["inherited"]]
     if at_exec is not None and not forked:
         known.append((life.born_ns, at_exec))
@@ -82,6 +102,7 @@ def _evidence(
         libraries=tuple(libraries),
         packages=lines[-1]["versions"] if lines else {},
         forked=forked,
+        looked_later=bool(lines or seen),
         owned=owned,
     )
 

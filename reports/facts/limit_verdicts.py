@@ -93,6 +93,23 @@ def on_variable(reading: Reading, name: str, value: str, *, set_by_parent: bool 
     return _when_read(reading, name, asked)
 
 
+def on_set_by_program(reading: Reading, name: str, value: str) -> Verdict:
+    """Judge a value that code put into the environment while no agent saw when the library read it.
+
+    A library that had found it in time would have obeyed it, so a larger pool says that it came too late.
+    """
+    asked, seen = number(name, value), reading.observed
+    if asked is None or seen is None or name not in reading.library.variables:
+        return Verdict(UNKNOWN, f"the program set it, and nobody saw whether {reading.library.label} read it")
+    if seen <= asked:
+        return Verdict(TOOK_EFFECT, f"the program set it; {_has(reading)}")
+    first = winner(reading.library, {**(reading.at_load or {}), name: value})
+    if first is not None and first[0] != name and first[1] != asked:
+        return _beaten(reading, name, asked, *first)
+    why = f"the program set it after {reading.library.label} had read its variables, or code raised it since"
+    return Verdict(SET_TOO_LATE, f"{why}: {_has(reading)}", shell_fix(name, value))
+
+
 def on_replaced(reading: Reading, name: str, value: str) -> Verdict:
     """Judge a value of the environment at exec that the program replaced before the library read it."""
     found = (reading.at_load or {}).get(name)

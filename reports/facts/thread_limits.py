@@ -85,6 +85,8 @@ def _variables(process: Evidence, parent: Evidence | None, present: Present) -> 
             before = reading.at_load is not None and _was_replaced(process, present, name, value)
             if before:
                 verdict = limit_verdicts.on_replaced(reading, name, value)
+            elif not process.agent and (process.at_exec or {}).get(name) != value:
+                verdict = limit_verdicts.on_set_by_program(reading, name, value)
             else:
                 by_parent = parent is not None and parent.had(name, value)
                 verdict = limit_verdicts.on_variable(reading, name, value, set_by_parent=by_parent)
@@ -200,7 +202,7 @@ def _unread(process: Evidence) -> Iterator[Limit]:
             verdict = Verdict(
                 limit_verdicts.UNKNOWN,
                 "no thread of a library that reads it was seen: it took effect, or no such library is in use;"
-                " and what the program set later cannot be seen from outside",
+                " and nobody asked the libraries",
                 "record the program from its start with --agent",
             )
         yield _row(process, None, name, known[name], verdict)
