@@ -563,6 +563,9 @@ _STANDSTILL_ENDS = Kind(
         Field(
             "pid", "int", "who has the other end", "somebody outside the tree, or nobody who could be found"
         ),
+    ),
+    columnar=True,
+)
 
 _LOCKS_FILES = Kind(
     "locks.files",
@@ -836,11 +839,8 @@ KINDS: dict[str, Kind] = {
         _HEADER, _CHUNK, _PROCESS_BORN, _PROCESS_CHANGED, _PROCESS_DIED, _PROCESSES, _PROCESS_DETAIL,
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
-        _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED,
-        _STANDSTILL, _STANDSTILL_WAITS, _STANDSTILL_ENDS,
-        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _PACKAGES, _MARK, _GAP, _RATE, _SELF, _FOOTER,
-
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
+        _STANDSTILL, _STANDSTILL_WAITS, _STANDSTILL_ENDS,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE, _SELF,
         _FOOTER,
     )
