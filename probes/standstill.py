@@ -229,8 +229,9 @@ class StandstillProbe:
 
     def _following(self, lasted_ns: int) -> int:
         """How long after the last movement the next look is due."""
-        watched = 0 if self._watch is None else self._watch.after_ns
-        return watched if lasted_ns < watched else 2 * max(lasted_ns, self._first_ns)
+        if self._watch is None:
+            return 4 * max(lasted_ns, self._first_ns)
+        return self._watch.after_ns if lasted_ns < self._watch.after_ns else 2 * lasted_ns
 
     def _judged(self, lines: list[Line], lasted_ns: int, why: str) -> str | None:
         if self._watch is None or why != "still" or lasted_ns < self._watch.after_ns:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from corelens.reports import interlock_rows, ledger_rows, limit_rows
+from corelens.reports import interlock_rows, ledger_rows, limit_rows, standstill_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.python_stacks import PythonFunction, PythonStacks
 from corelens.reports.report import Report, Spread, Trial
@@ -63,10 +63,24 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
-        _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
+        _standstill(report), _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report),
+        _waits(report),
         _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
     return [part for part in parts if part.rows or part.notes or part.drawing]
+
+
+def _standstill(report: Report) -> Section:
+    still = report.standstill
+    if still is None:
+        return Section("Standstill")
+    return Section(
+        standstill_rows.title(still),
+        standstill_rows.COLUMNS,
+        standstill_rows.NUMERIC,
+        tuple(standstill_rows.rows(still)),
+        tuple(standstill_rows.notes(still)),
+    )
 
 
 def title(report: Report) -> str:

@@ -111,8 +111,9 @@ def still(
     samples: tuple[StackSample, ...],
 ) -> Still | None:
     """The longest stretch without movement; None where none is long enough, or nobody looked what threads do."""
-    stretch = max(stretches(recording, wall_ns), key=lambda each: each.length_ns, default=None)
-    if stretch is None or stretch.length_ns < SHORTEST_NS:
+    told_ns = [line["t_ns"] for line in recording.lines("standstill") if line["deadlock"] is not None]
+    stretch = _longest(stretches(recording, wall_ns), told_ns)
+    if stretch is None:
         return None
     living = {life.pid: life for life in lives.all if _lives_through(life, stretch)}
     seen, killed = _looked_at(recording, stretch, living, lives)
@@ -134,6 +135,14 @@ def still(
         lives=living,
         wakes=_wakes(recording, stretch),
     )
+
+
+def _longest(every: Iterable[Stretch], told_ns: Sequence[int]) -> Stretch | None:
+    """The stretch in which the recorder told a deadlock, however short it was asked to wait; else the longest."""
+    known = list(every)
+    told = [each for each in known if any(each.start_ns <= t_ns <= each.end_ns for t_ns in told_ns)]
+    long = [each for each in known if each.length_ns >= SHORTEST_NS]
+    return max(told or long, key=lambda each: each.length_ns, default=None)
 
 
 def stretches(recording: Recording, wall_ns: int) -> Iterator[Stretch]:

@@ -231,7 +231,10 @@ def sentence(place: Place, seen: Scene) -> str:
 def object_of(place: Place, seen: Scene) -> str:
     """What is waited for and who could give it, in words."""
     of = movers(place, seen)
-    others = sorted((of or frozenset()) - {place.pid})
+    if of is None:
+        by_itself = place.timed or place.what == waits.SLEEP
+        return "for a time at most" if by_itself else f"for {waits.LABELS[place.what]}"
+    others = sorted(of - {place.pid})
     named = _processes(others)
     if place.what == waits.CHILD:
         return f"for the end of {named}"
