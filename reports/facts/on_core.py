@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from corelens.reports.core_time import OnCore
@@ -59,10 +59,15 @@ class _Part:
 def on_core(facts: Facts, hands: Hands, unseen_core_s: float) -> tuple[OnCore, ...]:
     """Divide what the threads used; `unseen_core_s` is what the clocks show beyond them."""
     parts: dict[tuple[str, str], _Part] = {}
+    ready = _ready_s(facts, hands)
     for process in facts.processes:
+        coordinating = _coordination_share(facts, process) if hands.threads else 0.0
         system_share = _system_share(process)
         for thread in process.threads:
-            for kind, label, core_s in _divided(facts, hands, process, thread):
+            startup_s = startup.run_until((thread,), ready(process), facts.report.timeline.step_s)
+            for kind, label, core_s in _divided(
+                thread, _kind(process, thread, hands), startup_s, coordinating
+            ):
                 parts.setdefault((kind, label), _Part()).add(core_s, system_share)
     if unseen_core_s > 0:
         parts[UNSEEN, _LABELS[UNSEEN]] = _Part(unseen_core_s, None, 0)
@@ -82,28 +87,28 @@ def _system_share(process: ProcessFacts) -> float | None:
 
 
 def _divided(
-    facts: Facts, hands: Hands, process: ProcessFacts, thread: ThreadFacts
+    thread: ThreadFacts, of: tuple[str, str], startup_s: float, coordinating: float
 ) -> Iterator[tuple[str, str, float]]:
-    ready_s = _ready_s(facts, hands, process)
-    before = min(thread.run_s, startup.run_until((thread,), ready_s, facts.report.timeline.step_s))
+    before = min(thread.run_s, startup_s)
     yield STARTUP, _LABELS[STARTUP], before
+    kind, label = of
     rest = thread.run_s - before
-    kind, label = _kind(process, thread, hands)
     if kind in (PYTHON, COORDINATOR):
-        share = _coordination_share(facts, process) if hands.threads else 0.0
-        yield COORDINATION, _LABELS[COORDINATION], rest * share
-        rest -= rest * share
+        yield COORDINATION, _LABELS[COORDINATION], rest * coordinating
+        rest -= rest * coordinating
     yield kind, label, rest
 
 
-def _ready_s(facts: Facts, hands: Hands, process: ProcessFacts) -> float:
-    for each, worker in zip(hands.processes, hands.said.workers, strict=False):
-        if each is process:
-            return worker.ready_s
-    waves = () if facts.report.phases is None else facts.report.phases.waves
-    if waves:
-        return waves[0].begin_s
-    return 0.0 if facts.report.phases is None else facts.report.phases.startup_until_s
+def _ready_s(facts: Facts, hands: Hands) -> Callable[[ProcessFacts], float]:
+    """When the start-up of a process was over: of a worker its own, of all others that of the program."""
+    phases = facts.report.phases
+    program_s = 0.0 if phases is None else phases.startup_until_s
+    if phases is not None and phases.waves:
+        program_s = phases.waves[0].begin_s
+    of = {
+        process: worker.ready_s for process, worker in zip(hands.processes, hands.said.workers, strict=False)
+    }
+    return lambda process: of.get(process, program_s)
 
 
 def _kind(process: ProcessFacts, thread: ThreadFacts, hands: Hands) -> tuple[str, str]:

@@ -114,7 +114,7 @@ def run_until(threads: Iterable[ThreadFacts], until_s: float, step_s: float) -> 
     """On a core before a moment; of the bin in which it lies, the part before it."""
     used_s = 0.0
     for thread in threads:
-        for place, run_s in thread.run_s_by_bin.items():
+        for place, run_s in thread.run_s_by_bin.items() if thread.born_s < until_s else ():
             start_s = max(place * step_s, min(thread.born_s, (place + 1) * step_s))
             width_s = (place + 1) * step_s - start_s
             part = (until_s - start_s) / width_s if width_s > 0 else float(until_s >= start_s)
