@@ -68,7 +68,7 @@ class _Causes:
     def _process(self, process: ProcessFacts, spans: Mapping[ThreadFacts, _Span]) -> None:
         teams = self._team(process)
         for thread in process.threads:
-            if thread.owner.kind not in (owned.MAIN, owned.PYTHON, owned.PYTHON_HELPER, owned.UNKNOWN):
+            if thread.owner.kind not in (owned.MAIN, owned.PYTHON, owned.UNKNOWN):
                 continue
             span = spans.get(thread)
             works = span is not None or (not spans and thread is main_thread(process))

@@ -21,8 +21,10 @@ _LABELS = {
     COORDINATOR: "Python code of the process that hands out the tasks",
     UNSEEN: "threads and processes that came and went between two looks",
 }
+# The kernel's part of processes that were read stands for the others where those are few.
+_MOST_READ = 0.8
 # Fewer samples of active threads than this do not divide their time: it stays with the tasks.
-_LEAST_SAMPLES = 5
+_LEAST_SAMPLES = 10
 # Work is handed over in these wherever they stand in a stack: what user code does beneath them, it does to be pickled.
 _HANDS_OVER = (
     "/multiprocessing/reduction.py", "/multiprocessing/connection.py", "/multiprocessing/queues.py",
@@ -43,7 +45,9 @@ _OPENMP = (owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL)
 @dataclass(slots=True)
 class _Part:
     core_s: float = 0.0
-    system_core_s: float | None = 0.0
+    read_core_s: float = 0.0
+    """Of processes whose division into user and system was read."""
+    system_core_s: float = 0.0
     threads: int = 0
 
     def add(self, core_s: float, system_share: float | None) -> None:
@@ -52,16 +56,29 @@ class _Part:
             return
         self.core_s += core_s
         self.threads += 1
-        if self.system_core_s is not None:
-            self.system_core_s = None if system_share is None else self.system_core_s + core_s * system_share
+        if system_share is not None:
+            self.read_core_s += core_s
+            self.system_core_s += core_s * system_share
+
+    def line(self, kind: str, label: str, capacity_core_s: float) -> OnCore:
+        """Sum up; the kernel's part stands for all where most of it was read."""
+        known = self.read_core_s > _MOST_READ * self.core_s
+        return OnCore(
+            kind=kind,
+            label=label,
+            core_s=self.core_s,
+            capacity_share=self.core_s / capacity_core_s,
+            system_core_s=self.system_core_s * self.core_s / self.read_core_s if known else None,
+            threads=self.threads,
+        )
 
 
 def on_core(facts: Facts, hands: Hands, unseen_core_s: float) -> tuple[OnCore, ...]:
     """Divide what the threads used; `unseen_core_s` is what the clocks show beyond them."""
     parts: dict[tuple[str, str], _Part] = {}
-    ready = _ready_s(facts, hands)
+    ready, shares = _ready_s(facts, hands), _coordination_shares(facts, hands)
     for process in facts.processes:
-        coordinating = _coordination_share(facts, process) if hands.threads else 0.0
+        coordinating = shares.get(_group(process, hands), 0.0)
         system_share = _system_share(process)
         for thread in process.threads:
             startup_s = startup.run_until((thread,), ready(process), facts.report.timeline.step_s)
@@ -70,10 +87,9 @@ def on_core(facts: Facts, hands: Hands, unseen_core_s: float) -> tuple[OnCore, .
             ):
                 parts.setdefault((kind, label), _Part()).add(core_s, system_share)
     if unseen_core_s > 0:
-        parts[UNSEEN, _LABELS[UNSEEN]] = _Part(unseen_core_s, None, 0)
-    capacity = facts.capacity_core_s
+        parts[UNSEEN, _LABELS[UNSEEN]] = _Part(unseen_core_s)
     lines = (
-        OnCore(kind, label, part.core_s, part.core_s / capacity, part.system_core_s, part.threads)
+        part.line(kind, label, facts.capacity_core_s)
         for (kind, label), part in parts.items()
         if part.core_s > 0
     )
@@ -124,15 +140,24 @@ def _kind(process: ProcessFacts, thread: ThreadFacts, hands: Hands) -> tuple[str
     return PYTHON, _LABELS[PYTHON]
 
 
-def _coordination_share(facts: Facts, process: ProcessFacts) -> float:
-    """Part of the samples of its active Python threads that stood in pickling, queues or a pool's own code."""
-    active = [
-        sample for sample in facts.samples_of(process) if sample.active and not startup.is_starting(sample)
-    ]
-    seen = sum(sample.samples for sample in active)
-    if seen < _LEAST_SAMPLES:
-        return 0.0
-    return sum(sample.samples for sample in active if coordinates(sample)) / seen
+def _group(process: ProcessFacts, hands: Hands) -> str:
+    """Alike processes do alike things; the one that hands out the tasks is like no other."""
+    return "" if process is hands.home else process.role
+
+
+def _coordination_shares(facts: Facts, hands: Hands) -> dict[str, float]:
+    """Part of the samples of active threads that stood in pickling, queues or a pool's own code, by group.
+
+    A group of which too little was seen is absent, and its time stays with the tasks.
+    """
+    groups = {process.life: _group(process, hands) for process in facts.processes}
+    seen: dict[str, list[int]] = {}
+    for sample in facts.samples if hands.threads else ():
+        if sample.active and sample.life in groups and not startup.is_starting(sample):
+            counts = seen.setdefault(groups[sample.life], [0, 0])
+            counts[0] += sample.samples
+            counts[1] += sample.samples if coordinates(sample) else 0
+    return {group: some / every for group, (every, some) in seen.items() if every >= _LEAST_SAMPLES}
 
 
 def coordinates(sample: StackSample) -> bool:
