@@ -36,8 +36,13 @@ LENGTH_S = 10
 GIL_AT = 0x5000
 LOCK_AT = 0x9000
 TENTHS = [tenth / 10 for tenth in range(1, LENGTH_S * 10 + 1)]
+Call = tuple[str, int | None, str | None]
 Spent = dict[int, float]
 """tid to seconds on a core per second."""
+
+
+def called(pid: int, tid: int, call: Call) -> tuple[int, int, str, int | None, str | None]:
+    return pid, tid, call[0], call[1], call[2]
 
 
 def waits(t_s: float, *rows: tuple[int, int, str, int | None, str | None]) -> Line:
@@ -137,7 +142,7 @@ def histories(draw: st.DrawFn) -> Recording:
         if draw(st.booleans()):
             lines.append(died(draw(st.floats(6, 10)), pid))
     spent = {tid: [0.0, 0.0] for _, tid in tids}
-    calls = st.sampled_from(
+    calls: st.SearchStrategy[Call] = st.sampled_from(
         [("running", None, None), ("futex", GIL_AT, None), ("futex", LOCK_AT, None), ("read", None, "pipe"),
          ("poll", None, "socket"), ("fsync", None, "file"), ("clock_nanosleep", None, None), ("wait4", None, None)]
     )  # fmt: skip
@@ -146,7 +151,7 @@ def histories(draw: st.DrawFn) -> Recording:
             counters[0] += draw(st.floats(0, 3))
             counters[1] += draw(st.floats(0, 3))
         lines.append(threads(at_s, *((tid, run, wait) for tid, (run, wait) in spent.items())))
-        lines.append(waits(at_s, *((pid, tid, *draw(calls)) for pid, tid in tids)))
+        lines.append(waits(at_s, *(called(pid, tid, draw(calls)) for pid, tid in tids)))
         if draw(st.booleans()):
             lines.append(clocks(at_s, (ROOT, draw(st.floats(0, 20)), 1)))
         lines.append(cores(at_s, (0, int(draw(st.floats(0, 100)) * at_s), 0, 0)))

@@ -133,8 +133,8 @@ def _worker_processes(facts: Facts, helpers: frozenset[ProcessFacts]) -> Iterato
     below: dict[int, float] = {}
     for process in made:
         if process.parent_pid is not None:
-            below[process.parent_pid] = below.get(process.parent_pid, 0.0) + process.run_s
-    yield from (process for process in made if below.get(process.pid, 0.0) <= process.run_s)
+            below[process.parent_pid] = below.get(process.parent_pid, 0.0) + startup.used_s(process)
+    yield from (process for process in made if below.get(process.pid, 0.0) <= startup.used_s(process))
 
 
 def _took_tasks(process: ProcessFacts) -> bool:
@@ -170,7 +170,7 @@ def _at_work_s(thread: ThreadFacts) -> float:
 def _threads_win(group: tuple[ThreadFacts, ...], processes: tuple[ProcessFacts, ...]) -> bool:
     """Whether threads did what processes did not; threads that feed a pool of processes do not count."""
     by_threads = sum(thread.wanted_s for thread in group)
-    by_processes = sum(process.run_s + process.queue_s for process in processes)
+    by_processes = sum(startup.used_s(process) + process.queue_s for process in processes)
     largest = max((thread.wanted_s for thread in group), default=0.0)
     alike = [thread for thread in group if thread.wanted_s > _ALIKE_SHARE * largest]
     return len(alike) > 1 and by_threads > _MOST_THREADS_SHARE * (by_threads + by_processes)
@@ -228,7 +228,7 @@ def _home(facts: Facts, processes: tuple[ProcessFacts, ...]) -> ProcessFacts:
 
 def _coordinator(home: ProcessFacts, *, whole: bool) -> Coordinator:
     main = main_thread(home)
-    run_s = home.run_s if whole or main is None else main.run_s
+    run_s = startup.used_s(home) if whole or main is None else main.run_s
     return Coordinator(pid=home.pid, tid=home.pid, role=home.role, run_s=run_s)
 
 
@@ -243,9 +243,9 @@ def _worker_process(facts: Facts, process: ProcessFacts, main: ThreadFacts, read
         died_s=process.died_s,
         ready_s=ready_s,
         last_work_s=_last_work_s(process.threads, ready_s, process.died_s, step_s),
-        run_s=process.run_s,
+        run_s=startup.used_s(process),
         queue_s=process.queue_s,
-        startup_run_s=min(process.run_s, startup.run_until(process.threads, ready_s, step_s)),
+        startup_run_s=min(startup.used_s(process), startup.run_until(process.threads, ready_s, step_s)),
     )
 
 
