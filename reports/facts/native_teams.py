@@ -12,7 +12,16 @@ from functools import cached_property
 
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.owned import (
-    BLIS, MAIN, MKL, NUMBA_WORKQUEUE, OPENBLAS, OPENMP_GNU, OPENMP_INTEL, OPENMP_LLVM, PYTHON, TBB,
+    BLIS,
+    MAIN,
+    MKL,
+    NUMBA_WORKQUEUE,
+    OPENBLAS,
+    OPENMP_GNU,
+    OPENMP_INTEL,
+    OPENMP_LLVM,
+    PYTHON,
+    TBB,
     TORCH_PTHREADPOOL,
 )  # fmt: skip
 
@@ -188,7 +197,9 @@ def _measured(facts: Facts, teams: tuple[Team, ...], members: tuple[ProcessFacts
     return Contention(
         teams=teams,
         processes=members,
-        callers={one.pid: _callers(facts, one, [team for team in teams if team.process is one]) for one in members},
+        callers={
+            one.pid: _callers(facts, one, [team for team in teams if team.process is one]) for one in members
+        },
         policies=dict(_policies(facts, members)),
         cores=sum(capacity[min(place, len(capacity) - 1)] for place in busy) / len(busy),
         from_s=busy[0] * step_s,

@@ -65,7 +65,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         cause=_cause(found, idle, cores),
         lost_core_s=idle * work.length_s,
         lost_share=idle * work.length_s / facts.capacity_core_s,
-        confidence=_CONFIDENCE[found.variant] - (0.1 if found.variant.startswith("ray") and not found.limit else 0),
+        confidence=_CONFIDENCE[found.variant]
+        - (0.1 if found.variant.startswith("ray") and not found.limit else 0),
         evidence=_evidence(found, work, idle, cores),
         remedy=_remedy(found, cores),
         gain=Gain(
@@ -86,7 +87,9 @@ def _capped(facts: Facts, work: AtWork) -> _Capped | None:
     if held is None or held > _HELD_AT_MOST or _pool_works(process):
         return None
     told = facts.variables_now.get(process.life, process.variables)
-    limit = next((f"{name}={told[name]}" for name in _LIMITS if told.get(name, "").partition(",")[0] == "1"), None)
+    limit = next(
+        (f"{name}={told[name]}" for name in _LIMITS if told.get(name, "").partition(",")[0] == "1"), None
+    )
     if process.role == _RAY:
         return _Capped(process, held, "ray-default-omp-1", limit)
     if _has_helpers(facts, process):

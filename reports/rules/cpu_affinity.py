@@ -104,9 +104,7 @@ def _cause(facts: Facts, work: AtWork, allowed: frozenset[int], changed: bool) -
     )
 
 
-def _evidence(
-    facts: Facts, work: AtWork, allowed: frozenset[int], idle: list[int]
-) -> tuple[Evidence, ...]:
+def _evidence(facts: Facts, work: AtWork, allowed: frozenset[int], idle: list[int]) -> tuple[Evidence, ...]:
     waited_s = work.own_wanted_s - work.own_run_s
     said = [
         Evidence(

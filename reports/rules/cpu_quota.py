@@ -54,7 +54,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         remedy=_remedy(found, work, online),
         gain=_gain(work, could_s, online),
         excluded=(f"affinity: {facts.report.capacity.affinity_cores} cores are allowed",),
-        explains=("process-oversubscription", "thread-oversubscription", "synchronisation-overhead", "cpu-affinity"),
+        explains=(
+            "process-oversubscription",
+            "thread-oversubscription",
+            "synchronisation-overhead",
+            "cpu-affinity",
+        ),
     )
 
 

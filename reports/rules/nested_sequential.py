@@ -84,7 +84,11 @@ def _caller(facts: Facts, process: ProcessFacts) -> str | None:
     """The program's function that asked for the inner level."""
     for sample in facts.samples_of(process):
         for frame, inner in zip(sample.frames, sample.frames[1:], strict=False):
-            if "/joblib/" in inner.file and "Parallel.__call__" in inner.function and "/joblib/" not in frame.file:
+            if (
+                "/joblib/" in inner.file
+                and "Parallel.__call__" in inner.function
+                and "/joblib/" not in frame.file
+            ):
                 return frame.function
     return None
 

@@ -114,7 +114,9 @@ def late(facts: Facts, found: Contention) -> list[Limit]:
     return [
         row
         for row in facts.report.limits
-        if row.verdict == _TOO_LATE and row.pid in pids and (row.library is None or row.library in labels or _any(row, found))
+        if row.verdict == _TOO_LATE
+        and row.pid in pids
+        and (row.library is None or row.library in labels or _any(row, found))
     ]
 
 
@@ -138,7 +140,11 @@ def _exported(found: Contention) -> str | None:
         name = pool_limits.variable(team.kind)
         for each in (name, "OMP_NUM_THREADS"):
             value = team.process.variables.get(each or "", "").partition(",")[0].strip()
-            if value.isdecimal() and int(value) == team.pool_size and int(value) * found.at_once > found.cores:
+            if (
+                value.isdecimal()
+                and int(value) == team.pool_size
+                and int(value) * found.at_once > found.cores
+            ):
                 return f"{each}={value}"
     return None
 
@@ -157,7 +163,9 @@ def _remedy(found: Contention, variant: str) -> Remedy:
         )
     python = pool_limits.in_python(found.teams, each)
     shell = pool_limits.in_shell(found.teams, each)
-    where = "the shell, before the program starts" + ("; or Python, in the worker's initializer" if python else "")
+    where = "the shell, before the program starts" + (
+        "; or Python, in the worker's initializer" if python else ""
+    )
     if variant == "limit-set-after-import":
         what += " Variables count only when they are set before the library is imported."
     return Remedy(what, (*shell, *python), where)

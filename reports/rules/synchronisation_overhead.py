@@ -64,7 +64,10 @@ def _two(found: Contention) -> bool:
 
 
 def _cause(found: Contention, variant: str) -> str:
-    name, crowd = pool_limits.named(found.teams), f"{found.runnable:.0f} runnable threads on {found.cores:.3g} cores"
+    name, crowd = (
+        pool_limits.named(found.teams),
+        f"{found.runnable:.0f} runnable threads on {found.cores:.3g} cores",
+    )
     size = max(team.size for team in found.teams)
     if variant == "active-wait":
         policy = next(iter(found.policies.values()))
@@ -93,7 +96,9 @@ def _evidence(found: Contention) -> tuple[Evidence, ...]:
             found.pool_run_s, "core-s",
         ),
     ]  # fmt: skip
-    said[2:2] = [Evidence(f"{one.name}={one.value} in process {one.pid}") for one in list(found.policies.values())[:1]]
+    said[2:2] = [
+        Evidence(f"{one.name}={one.value} in process {one.pid}") for one in list(found.policies.values())[:1]
+    ]
     return tuple(said)
 
 
