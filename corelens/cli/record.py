@@ -21,7 +21,7 @@ Start CMD and record it with all its children, or attach to a running process wi
 The program's exit code passes through (128 and the signal's number where a signal ended it), its standard
 streams are its own, and signals are forwarded. Ctrl-C reaches the program as usual and the recording ends
 with it; a second Ctrl-C ends the recording at once. Attached with -p, Ctrl-C ends the recording alone, and the
-thread ledger is printed: how many threads there were, and which library made them."""
+verdict and the thread ledger are printed: how many threads there were, and which library made them."""
 
 _EXAMPLES = """\
 examples:
@@ -122,23 +122,24 @@ def run(args: argparse.Namespace) -> int:
     outcome = record(options)
     if not args.quiet and outcome.path.exists():
         if options.pid is not None:
-            _print_ledger(outcome.path)
+            _print_verdict(outcome.path)
         say_on_stderr(f"recorded {outcome.path}; see it with: corelens report {outcome.path}")
     return outcome.exit_code
 
 
-def _print_ledger(path: Path) -> None:
-    """Print who made the threads of the process: what somebody who attaches to it wants to know first.
+def _print_verdict(path: Path) -> None:
+    """Print the verdict and who made the threads: what somebody who attaches to a process wants to know first.
 
-    Of a program that we start stdout is its own, so there the report tells it.
+    Of a program that we start stdout is its own, and whoever waits for it shall not wait for us as well: there
+    the report tells it.
     """
     from corelens.cli.report import summarised
     from corelens.cli.report_options import show_or_write
-    from corelens.reports.terminal import show_ledger
+    from corelens.reports.terminal import show_verdict_and_ledger
 
     with contextlib.suppress(NothingMeasured):
         report = summarised(path)
-        show_or_write(lambda console: show_ledger(report, console), None)
+        show_or_write(lambda console: show_verdict_and_ledger(report, console), None)
 
 
 def options_from(args: argparse.Namespace) -> RecordOptions:

@@ -19,6 +19,7 @@ from corelens.reports.facts import (
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
     phases,
     pools,
@@ -168,9 +169,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
-    acted = actors.processes(
-        actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
-    )
+    acted = actors.processes(actors.Sources(recording, lives, basis.clock, owned, names, held_up.doings))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
@@ -188,6 +187,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         processes=acted,
         root=root,
         samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
         quotas=quotas.quotas(recording),
         variables_now=variables_now.variables_now(recording, lives),
     )
