@@ -111,7 +111,10 @@ def _evidence(facts: Facts, work: AtWork, allowed: frozenset[int], idle: list[in
             f"the masks of {len(work.threads)} threads that compute hold core {_listed(allowed)} only",
             float(len(allowed)), "cores", work.processes[0].pid,
         ),
-        Evidence(f"core {_listed(idle)} idled meanwhile", float(len(idle)), "cores", from_s=work.from_s, until_s=work.until_s),
+        Evidence(
+            f"core {_listed(idle)} idled meanwhile", float(len(idle)), "cores",
+            from_s=work.from_s, until_s=work.until_s,
+        ),
         Evidence(
             f"they ran for {work.own_run_s:.1f} core-s and waited {waited_s:.1f} s for a core", waited_s, "s",
         ),

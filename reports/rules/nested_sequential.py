@@ -131,7 +131,10 @@ def _evidence(
         Evidence(
             f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores", from_s=work.from_s, until_s=work.until_s
         ),
-        Evidence(f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes", worker.run_s, "core-s", worker.pid),
+        Evidence(
+            f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes",
+            worker.run_s, "core-s", worker.pid,
+        ),
     )  # fmt: skip
 
 

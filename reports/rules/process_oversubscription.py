@@ -157,7 +157,8 @@ def _remedy(found: Contention, variant: str) -> Remedy:
     if variant == "user-env-overrides-protection":
         name = (_exported(found) or "").partition("=")[0]
         return Remedy(
-            f"Take {name} out of the environment, so that joblib sets it to its share of the cores, or set it to {each}.",
+            f"Take {name} out of the environment, so that joblib sets it to its share of the cores, or set it to"
+            f" {each}.",
             (f"unset {name}", f"with joblib.parallel_config(backend='loky', inner_max_num_threads={each}):"),
             "the shell, before the program starts; or Python, around Parallel",
         )
