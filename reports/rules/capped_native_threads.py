@@ -3,7 +3,7 @@
 What it sees: one worker whose calling thread is on a core all the time without the GIL (so it computes in native
 code that let go of it), no threads of a native pool at work beside it, and cores that idle meanwhile with nothing else
 to run. Then what limits it: Ray, which gives each worker OMP_NUM_THREADS = num_cpus of the task (1 by default); a limit
-variable that was set; or a pool that exists and sleeps, because the call has no threaded path.
+variable that was set; or a pool that exists and sleeps, because code limited it or the call has no threaded path.
 
 Why it costs: the call takes as long as one core takes, whatever the machine.
 
@@ -116,7 +116,7 @@ def _cause(found: _Capped, idle: float, cores: float) -> str:
     why = {
         "ray-default-omp-1": f"Ray limits it to the 1 CPU that its task asked for ({found.limit or 'OMP_NUM_THREADS'})",
         "limit-variable": f"{found.limit} limits it",
-        "unthreaded-path": "the call has no threaded path, and its library's pool sleeps",
+        "unthreaded-path": "no thread of its library's pool takes part",
     }[found.variant]
     return (
         f"Native code in process {found.process.pid} ({found.process.role}) runs on one thread while {idle:.1f} of"
@@ -160,7 +160,12 @@ def _remedy(found: _Capped, cores: float) -> Remedy:
             "the shell, before the program starts",
         )
     return Remedy(
-        f"Split the work over {count} Python threads: this code lets go of the GIL, so they run side by side.",
-        (f"concurrent.futures.ThreadPoolExecutor({count}).map(…)",),
-        "Python, around the call",
+        f"Where code limits the library, allow it {count} threads; where the call has no threaded path, split the work"
+        f" over {count} Python threads: it lets go of the GIL, so they run side by side.",
+        (
+            f"torch.set_num_threads({count})",
+            f"threadpoolctl.threadpool_limits({count})",
+            f"concurrent.futures.ThreadPoolExecutor({count}).map(…)",
+        ),
+        "Python: the first two where a limit is set, the last around the call",
     )

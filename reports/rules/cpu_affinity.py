@@ -47,7 +47,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     changed = len(allowed) < _at_first(facts)
     yield Finding(
         slug=SLUG,
-        variant="mask-changed-by-import" if changed else "pinned-to-fewer",
+        variant=_variant(facts, allowed, changed),
         cause=_cause(facts, work, allowed, changed),
         lost_core_s=lost_core_s,
         lost_share=min(1.0, lost_core_s / facts.capacity_core_s),
@@ -59,6 +59,13 @@ def check(facts: Facts) -> Iterator[Finding]:
         excluded=("workers pinned apart on purpose: their masks overlap",),
         explains=("process-oversubscription", "thread-oversubscription", "load-imbalance"),
     )
+
+
+def _variant(facts: Facts, allowed: frozenset[int], changed: bool) -> str:
+    if not changed:
+        return "pinned-to-fewer"
+    root = facts.root.affinity
+    return "workers-on-same-cores" if root and root > allowed else "mask-changed-by-import"
 
 
 def _masks(work: AtWork) -> list[frozenset[int]]:
