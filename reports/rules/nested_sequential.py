@@ -123,10 +123,12 @@ def _variant(worker: ProcessFacts, daemonic: bool) -> str:
 
 def _cause(facts: Facts, workers: list[ProcessFacts], daemonic: bool) -> str:
     asked = _caller(facts, workers[0])
-    where = f", called in {asked}," if asked else ""
+    what = f"joblib.Parallel, called in {asked}," if asked else "joblib.Parallel"
+    if workers[0] is facts.root:
+        return f"The {what} runs its tasks one after another, because it stands below a level of threads"
     why = "daemonic, so it may not have children" if daemonic else "which is daemonic or nested already"
     return (
-        f"The joblib.Parallel{where} runs its tasks one after another in {len(workers)} worker process(es)"
+        f"The {what} runs its tasks one after another in {len(workers)} worker process(es)"
         f" ({workers[0].role}, {why})"
     )
 
