@@ -14,6 +14,7 @@ from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
 from corelens.reports.facts.quotas import Quota
 from corelens.reports.facts.stack_samples import StackSample
+from corelens.reports.facts.standstill import Still
 from corelens.reports.report import Report
 
 
@@ -110,6 +111,8 @@ class Facts:
     """CPU quotas that were in force, the inner one first."""
     variables_now: Mapping[Life, Mapping[str, str]] = field(default_factory=dict[Life, Mapping[str, str]])
     """Thread-limit variables as each process had them last; those at exec where that is all that was read."""
+    standstill: Still | None = None
+    """The longest stretch in which nothing moved; None where it moved all the time."""
 
     @property
     def wall_s(self) -> float:

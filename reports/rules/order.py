@@ -11,6 +11,7 @@ from corelens.reports.rules import (
     cpu_affinity,
     cpu_quota,
     data_transfer,
+    deadlock,
     doubts,
     fine_grained_tasks,
     gil_contention,
@@ -31,6 +32,7 @@ from corelens.reports.rules import (
 
 Rule = Callable[[Facts], Iterable[Finding]]
 RULES: tuple[Rule, ...] = (
+    deadlock.check,
     memory_pressure.check,
     lock_contention.check,
     gil_contention.check,
