@@ -33,17 +33,15 @@ def quotas(recording: Recording) -> tuple[Quota, ...]:
     """Every level that set a quota and whose periods were counted."""
     found: dict[str, Quota] = {}
     for line in recording.lines("limits"):
-        levels = [level for level in line["cgroups"] or [] if level.get("quota_cores") is not None]
-        for level in levels:
-            counted = _counted(recording, level["path"])
-            if counted is not None and level["path"] not in found:
-                found[level["path"]] = Quota(
-                    level["path"],
-                    float(level["quota_cores"]),
-                    _is_above(line, level),
-                    *counted,
-                    line["t_ns"] / NS_PER_S,
-                )
+        way: list[Line] = line["cgroups"] or []
+        for level in way:
+            path = str(level["path"])
+            if level.get("quota_cores") is None or path in found:
+                continue
+            counted = _counted(recording, path)
+            if counted is not None:
+                cores = float(level["quota_cores"])
+                found[path] = Quota(path, cores, _is_above(way, level), *counted, line["t_ns"] / NS_PER_S)
     return tuple(found.values())
 
 
@@ -61,9 +59,7 @@ def _counted(recording: Recording, path: str) -> tuple[int, int] | None:
     return grown if grown[0] > 0 else last
 
 
-def _is_above(line: Line, level: Line) -> bool:
+def _is_above(way: list[Line], level: Line) -> bool:
     """Whether the program's own group of that hierarchy lies deeper."""
-    return any(
-        other["version"] == level["version"] and other["path"].startswith(level["path"].rstrip("/") + "/")
-        for other in line["cgroups"]
-    )
+    beneath = str(level["path"]).rstrip("/") + "/"
+    return any(other["version"] == level["version"] and other["path"].startswith(beneath) for other in way)

@@ -1,18 +1,18 @@
 """Native code could use the cores that idle, but was limited to fewer threads, or has no threaded path.
 
-What it sees: one worker whose calling thread is on a core all the time without the GIL (so it computes in native code
-that let go of it), no threads of a native pool at work beside it, and cores that idle meanwhile with nothing else to run.
-Then what limits it: Ray, which gives each worker OMP_NUM_THREADS = num_cpus of the task (1 by default); a limit variable
-that was set; or a pool that exists and sleeps, because the call has no threaded path.
+What it sees: one worker whose calling thread is on a core all the time without the GIL (so it computes in native
+code that let go of it), no threads of a native pool at work beside it, and cores that idle meanwhile with nothing else
+to run. Then what limits it: Ray, which gives each worker OMP_NUM_THREADS = num_cpus of the task (1 by default); a limit
+variable that was set; or a pool that exists and sleeps, because code limited it or the call has no threaded path.
 
 Why it costs: the call takes as long as one core takes, whatever the machine.
 
-What to do: allow the call more threads (num_cpus=n for a Ray task, a larger variable), or, where it has no threaded path,
-split the work over threads: native code that lets go of the GIL runs beside itself.
+What to do: allow the call more threads (num_cpus=n for a Ray task, a larger variable), or, where it has no threaded
+path, split the work over threads: native code that lets go of the GIL runs beside itself.
 
-When it is wrong: a limit is right where several workers share the cores; then they are busy and this stays silent. Native
-code of another library than the limited one does not care about the limit; the gain is then nothing. Code that is bound
-by memory gains less from more threads, which only hardware counters could prove.
+When it is wrong: a limit is right where several workers share the cores; then they are busy and this stays silent.
+Native code of another library than the limited one does not care about the limit; the gain is then nothing. Code that
+is bound by memory gains less from more threads, which only hardware counters could prove.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def check(facts: Facts) -> Iterator[Finding]:
         remedy=_remedy(found, cores),
         gain=Gain(
             factor,
-            f"while the call ran, {1 - found.held_share:.0%} of it was native code, which {cores:.3g} threads could share",
+            f"while the call ran, {1 - found.held_share:.0%} of it was native code, which {cores:.3g} threads could"
+            " share",
         ),
         excluded=("the GIL: it was free nearly all the time", "other tasks: none wanted a core meanwhile"),
         explains=("slot-starvation", "load-imbalance", "serial-dispatch"),
@@ -115,7 +116,7 @@ def _cause(found: _Capped, idle: float, cores: float) -> str:
     why = {
         "ray-default-omp-1": f"Ray limits it to the 1 CPU that its task asked for ({found.limit or 'OMP_NUM_THREADS'})",
         "limit-variable": f"{found.limit} limits it",
-        "unthreaded-path": "the call has no threaded path, and its library's pool sleeps",
+        "unthreaded-path": "no thread of its library's pool takes part",
     }[found.variant]
     return (
         f"Native code in process {found.process.pid} ({found.process.role}) runs on one thread while {idle:.1f} of"
@@ -131,7 +132,10 @@ def _evidence(found: _Capped, work: AtWork, idle: float, cores: float) -> tuple[
             f" {found.held_share:.0%} of it: it computes in native code",
             found.held_share, "share", pid, from_s=work.from_s, until_s=work.until_s,
         ),
-        Evidence(f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores", from_s=work.from_s, until_s=work.until_s),
+        Evidence(
+            f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores",
+            from_s=work.from_s, until_s=work.until_s,
+        ),
         Evidence("no thread of a native pool worked beside it", 0.0, "threads", pid),
     ]  # fmt: skip
     if found.limit is not None:
@@ -143,7 +147,8 @@ def _remedy(found: _Capped, cores: float) -> Remedy:
     count = max(2, int(cores))
     if found.variant == "ray-default-omp-1":
         return Remedy(
-            f"Let the task reserve the {count} cores that its native code can use; Ray then sets OMP_NUM_THREADS={count}.",
+            f"Let the task reserve the {count} cores that its native code can use; Ray then sets"
+            f" OMP_NUM_THREADS={count}.",
             (f"@ray.remote(num_cpus={count})", f"task.options(num_cpus={count}).remote(…)"),
             "Python, where the task is defined or called",
         )
@@ -155,7 +160,12 @@ def _remedy(found: _Capped, cores: float) -> Remedy:
             "the shell, before the program starts",
         )
     return Remedy(
-        f"Split the work over {count} Python threads: this code lets go of the GIL, so they run side by side.",
-        (f"concurrent.futures.ThreadPoolExecutor({count}).map(…)",),
-        "Python, around the call",
+        f"Where code limits the library, allow it {count} threads; where the call has no threaded path, split the work"
+        f" over {count} Python threads: it lets go of the GIL, so they run side by side.",
+        (
+            f"torch.set_num_threads({count})",
+            f"threadpoolctl.threadpool_limits({count})",
+            f"concurrent.futures.ThreadPoolExecutor({count}).map(…)",
+        ),
+        "Python: the first two where a limit is set, the last around the call",
     )

@@ -37,28 +37,37 @@ def check(facts: Facts) -> Iterator[Finding]:
     if work is None or not masks:
         return
     allowed = frozenset[int]().union(*masks)
-    idle = _idle_outside(facts, work, allowed)
+    outside = _outside(facts, allowed)
+    idle = [core for core in outside if _is_idle(facts, work, core)]
     waited_s = work.own_wanted_s - work.own_run_s
-    if len(allowed) >= len(work.threads) or not idle or waited_s < _LEAST_WAIT * work.own_run_s:
+    if len(allowed) >= len(work.threads) or not outside or waited_s < _LEAST_WAIT * work.own_run_s:
         return
-    usable = min(len(work.threads), len(allowed) + len(idle))
-    factor = min(usable, work.own_wanted_s / work.length_s) * work.length_s / work.own_run_s
+    usable = min(len(work.threads), len(allowed) + len(outside))
+    # Not by what they used: others may have taken a part of the cores of the mask.
+    factor = min(usable, work.own_wanted_s / work.length_s) / len(allowed)
     lost_core_s = (factor - 1) * work.own_run_s
     changed = len(allowed) < _at_first(facts)
     yield Finding(
         slug=SLUG,
-        variant="mask-changed-by-import" if changed else "pinned-to-fewer",
+        variant=_variant(facts, allowed, changed),
         cause=_cause(facts, work, allowed, changed),
         lost_core_s=lost_core_s,
         lost_share=min(1.0, lost_core_s / facts.capacity_core_s),
-        confidence=0.95 if changed else 0.7,
+        confidence=(0.95 if changed else 0.7) - (0.0 if idle else 0.3),
         evidence=_evidence(facts, work, allowed, idle),
         remedy=_remedy(facts, changed),
         gain=_gain(work, factor, usable, allowed),
-        against=() if changed else (Evidence("the program had this mask from its start: it may be meant"),),
+        against=_against(changed, idle),
         excluded=("workers pinned apart on purpose: their masks overlap",),
         explains=("process-oversubscription", "thread-oversubscription", "load-imbalance"),
     )
+
+
+def _variant(facts: Facts, allowed: frozenset[int], changed: bool) -> str:
+    if not changed:
+        return "pinned-to-fewer"
+    root = facts.root.affinity
+    return "workers-on-same-cores" if root and root > allowed else "mask-changed-by-import"
 
 
 def _masks(work: AtWork) -> list[frozenset[int]]:
@@ -73,15 +82,25 @@ def _at_first(facts: Facts) -> int:
     return round(max(facts.report.timeline.capacity_cores, default=1.0))
 
 
-def _idle_outside(facts: Facts, work: AtWork, allowed: frozenset[int]) -> list[int]:
+def _outside(facts: Facts, allowed: frozenset[int]) -> list[int]:
+    return [core for core in facts.report.timeline.cores if core not in allowed]
+
+
+def _is_idle(facts: Facts, work: AtWork, core: int) -> bool:
     timeline = facts.report.timeline
     first, last = int(work.from_s / timeline.step_s), int(work.until_s / timeline.step_s) + 1
-    idle: list[int] = []
-    for core, busy in zip(timeline.cores, timeline.core_busy, strict=True):
-        read = [value for value in busy[first:last] if value is not None]
-        if core not in allowed and read and sum(read) / len(read) < _IDLE_BELOW:
-            idle.append(core)
-    return idle
+    busy = timeline.core_busy[timeline.cores.index(core)][first:last]
+    read = [value for value in busy if value is not None]
+    return bool(read) and sum(read) / len(read) < _IDLE_BELOW
+
+
+def _against(changed: bool, idle: list[int]) -> tuple[Evidence, ...]:
+    said: list[Evidence] = []
+    if not changed:
+        said.append(Evidence("the program had this mask from its start: it may be meant"))
+    if not idle:
+        said.append(Evidence("the cores outside the mask were not idle: others used them"))
+    return tuple(said)
 
 
 def _binding(facts: Facts) -> str | None:
@@ -106,16 +125,13 @@ def _cause(facts: Facts, work: AtWork, allowed: frozenset[int], changed: bool) -
 
 def _evidence(facts: Facts, work: AtWork, allowed: frozenset[int], idle: list[int]) -> tuple[Evidence, ...]:
     waited_s = work.own_wanted_s - work.own_run_s
-    said = [
-        Evidence(
-            f"the masks of {len(work.threads)} threads that compute hold core {_listed(allowed)} only",
-            float(len(allowed)), "cores", work.processes[0].pid,
-        ),
-        Evidence(f"core {_listed(idle)} idled meanwhile", float(len(idle)), "cores", from_s=work.from_s, until_s=work.until_s),
-        Evidence(
-            f"they ran for {work.own_run_s:.1f} core-s and waited {waited_s:.1f} s for a core", waited_s, "s",
-        ),
-    ]  # fmt: skip
+    masks = f"the masks of {len(work.threads)} threads that compute hold core {_listed(allowed)} only"
+    said = [Evidence(masks, float(len(allowed)), "cores", work.processes[0].pid)]
+    if idle:
+        text = f"core {_listed(idle)} idled meanwhile"
+        said.append(Evidence(text, float(len(idle)), "cores", from_s=work.from_s, until_s=work.until_s))
+    waited = f"they ran for {work.own_run_s:.1f} core-s and waited {waited_s:.1f} s for a core"
+    said.append(Evidence(waited, waited_s, "s"))
     bound = _binding(facts)
     return (*said, Evidence(f"{bound} is set")) if bound else tuple(said)
 
@@ -141,7 +157,7 @@ def _remedy(facts: Facts, changed: bool) -> Remedy:
 def _gain(work: AtWork, factor: float, usable: int, allowed: frozenset[int]) -> Gain:
     return Gain(
         min(factor, _MOST_GAIN),
-        f"{len(work.threads)} threads could use {usable} cores instead of {len(allowed)}: they used"
-        f" {work.own_run_s / work.length_s:.2f} and wanted {work.own_wanted_s / work.length_s:.2f}",
+        f"{len(work.threads)} threads that wanted {work.own_wanted_s / work.length_s:.2f} cores could use {usable}"
+        f" instead of {len(allowed)}",
         at_least=factor > _MOST_GAIN,
     )

@@ -2,7 +2,7 @@
 
 What it sees: a worker process that computes, and Python stacks in which joblib runs the tasks of a Parallel in the
 calling thread, while cores idle. joblib does that inside daemonic processes (multiprocessing.Pool's workers are), which
-may not have children, and from the third nested level on.
+may not have children, below a level of threads, and from the third nested level on.
 
 Why it costs: the parallelism that was asked for does not happen; with fewer outer workers than cores the rest of the
 machine idles, and nothing but a warning tells of it.
@@ -66,16 +66,27 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 def _share(facts: Facts, process: ProcessFacts) -> float:
     """Part of its active samples that stand in a sequential inner level."""
-    if process is facts.root or process.parent_pid is None:
-        return 0.0
+    outer = process is facts.root
     seen = [sample for sample in facts.samples_of(process) if sample.active]
     whole = sum(sample.samples for sample in seen)
-    return sum(sample.samples for sample in seen if _is_sequential(sample)) / whole if whole else 0.0
+    inner = [
+        sample for sample in seen if _is_sequential(sample) and not (outer and not _is_below_threads(sample))
+    ]
+    return sum(sample.samples for sample in inner) / whole if whole else 0.0
 
 
 def _is_sequential(sample: StackSample) -> bool:
     return any(
         "/joblib/" in frame.file and any(name in frame.function for name in _SEQUENTIAL)
+        for frame in sample.frames
+    )
+
+
+def _is_below_threads(sample: StackSample) -> bool:
+    """Whether a level of threads stands around it: the main program's own level is not nested."""
+    return any(
+        frame.file.endswith(("/multiprocessing/pool.py", "/concurrent/futures/thread.py"))
+        and frame.function in ("worker", "_worker")
         for frame in sample.frames
     )
 
@@ -95,7 +106,7 @@ def _caller(facts: Facts, process: ProcessFacts) -> str | None:
 
 def _is_daemonic(facts: Facts, worker: ProcessFacts) -> bool:
     """Whether its stacks show a worker of multiprocessing.Pool, which is always daemonic."""
-    return any(
+    return worker is not facts.root and any(
         frame.file.endswith("/multiprocessing/pool.py") and frame.function == "worker"
         for sample in facts.samples_of(worker)
         for frame in sample.frames
@@ -105,15 +116,19 @@ def _is_daemonic(facts: Facts, worker: ProcessFacts) -> bool:
 def _variant(worker: ProcessFacts, daemonic: bool) -> str:
     if daemonic:
         return "daemonic-pool-worker"
+    if worker.parent_pid is None:
+        return "loky-below-threads"
     return "loky-in-loky" if worker.role == _LOKY else "nested-in-worker"
 
 
 def _cause(facts: Facts, workers: list[ProcessFacts], daemonic: bool) -> str:
     asked = _caller(facts, workers[0])
-    where = f", called in {asked}," if asked else ""
-    why = "daemonic, so it may not have children" if daemonic else "already nested"
+    what = f"joblib.Parallel, called in {asked}," if asked else "joblib.Parallel"
+    if workers[0] is facts.root:
+        return f"The {what} runs its tasks one after another, because it stands below a level of threads"
+    why = "daemonic, so it may not have children" if daemonic else "which is daemonic or nested already"
     return (
-        f"The joblib.Parallel{where} runs its tasks one after another in {len(workers)} worker process(es)"
+        f"The {what} runs its tasks one after another in {len(workers)} worker process(es)"
         f" ({workers[0].role}, {why})"
     )
 
@@ -131,7 +146,10 @@ def _evidence(
         Evidence(
             f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores", from_s=work.from_s, until_s=work.until_s
         ),
-        Evidence(f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes", worker.run_s, "core-s", worker.pid),
+        Evidence(
+            f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes",
+            worker.run_s, "core-s", worker.pid,
+        ),
     )  # fmt: skip
 
 

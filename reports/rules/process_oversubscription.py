@@ -128,10 +128,19 @@ def _variant(facts: Facts, found: Contention) -> str:
     if late(facts, found):
         return "limit-set-after-import"
     if _exported(found) is not None:
-        loky = found.processes[0].role == _LOKY
-        return "user-env-overrides-protection" if loky else "limit-above-share"
+        protected = found.processes[0].role == _LOKY and _is_from_outside(facts, found)
+        return "user-env-overrides-protection" if protected else "limit-above-share"
     openmp = sum(team.wanted_s for team in found.teams if team.kind in OPENMP)
     return "procs-x-openmp-team" if openmp > found.pool_wanted_s / 2 else "procs-x-blas-pool"
+
+
+def _is_from_outside(facts: Facts, found: Contention) -> bool:
+    """Whether a process that is no worker has the variable too: joblib hands its own limits to workers alone."""
+    name, _, value = (_exported(found) or "").partition("=")
+    others = [one for one in facts.processes if one.role != _LOKY]
+    return any(
+        {**one.variables, **facts.variables_now.get(one.life, {})}.get(name) == value for one in others
+    )
 
 
 def _exported(found: Contention) -> str | None:
@@ -157,7 +166,8 @@ def _remedy(found: Contention, variant: str) -> Remedy:
     if variant == "user-env-overrides-protection":
         name = (_exported(found) or "").partition("=")[0]
         return Remedy(
-            f"Take {name} out of the environment, so that joblib sets it to its share of the cores, or set it to {each}.",
+            f"Take {name} out of the environment, so that joblib sets it to its share of the cores, or set it to"
+            f" {each}.",
             (f"unset {name}", f"with joblib.parallel_config(backend='loky', inner_max_num_threads={each}):"),
             "the shell, before the program starts; or Python, around Parallel",
         )

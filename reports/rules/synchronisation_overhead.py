@@ -39,7 +39,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     if found is None:
         return
     judged = cost(facts, found)
-    variant = "active-wait" if active else "two-runtimes" if _two(found) else "regions-too-small"
+    variant = _variant(found, active is not None)
     yield Finding(
         slug=SLUG,
         variant=variant,
@@ -54,6 +54,12 @@ def check(facts: Facts) -> Iterator[Finding]:
         excluded=_excluded(variant),
         explains=("process-oversubscription", "thread-oversubscription", "gil-contention"),
     )
+
+
+def _variant(found: Contention, active: bool) -> str:
+    if len(found.processes) == 1 and _two(found):
+        return "two-runtimes"
+    return "active-wait" if active else "regions-too-small"
 
 
 def _two(found: Contention) -> bool:

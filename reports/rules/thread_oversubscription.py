@@ -88,7 +88,8 @@ def _evidence(found: Contention) -> tuple[Evidence, ...]:
 def _remedy(found: Contention) -> Remedy:
     callers = found.callers[_process(found)]
     return Remedy(
-        f"Let each of the {callers} calling threads compute alone: they fill the {found.cores:.3g} cores by themselves.",
+        f"Let each of the {callers} calling threads compute alone: they fill the {found.cores:.3g} cores by"
+        " themselves.",
         (*pool_limits.in_python(found.teams, 1), *pool_limits.in_shell(found.teams, 1)),
         "Python, before the threads start; or the shell, before the program starts",
     )
