@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.core_time import CoreTimeLedger, Efficiency, Phases, Workforce
 from corelens.reports.findings import Diagnosis
 from corelens.reports.python_stacks import PythonStacks
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Minimum, median, maximum and mean of one quantity over `count` things."""
-
-    count: int
-    minimum: float
-    median: float
-    maximum: float
-    mean: float
+from corelens.reports.spreads import Spread as Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -565,3 +556,7 @@ class Report:
     locks: tuple[Lock, ...] = ()
     diagnosis: Diagnosis | None = None
     """None: no rules were run over it."""
+    workforce: Workforce | None = None
+    phases: Phases | None = None
+    core_time_ledger: CoreTimeLedger | None = None
+    efficiency: Efficiency | None = None

@@ -51,6 +51,21 @@ UNITS: tuple[tuple[str, str], ...] = (
     ("threads_mean", "threads"),
     ("waiters_mean", "threads"),
     ("locks.blocked_s", "thread-seconds"),
+    ("on_core.core_s", "core-seconds"),
+    ("idle.core_s", "core-seconds"),
+    ("cores_by_bin", "cores"),
+    ("workers.ready_s", "s since the recording began"),
+    ("workers.last_work_s", "s since the recording began"),
+    ("phases.startup_until_s", "s since the recording began"),
+    ("phases.parallel_until_s", "s since the recording began"),
+    ("phases.tail_until_s", "s since the recording began"),
+    ("waves.last_born_s", "s since the recording began"),
+    ("waves.ready_s", "s since the recording began"),
+    ("waves.tail_s", "s since the recording began"),
+    ("parallel_efficiency", "ratio"),
+    ("core_efficiency", "ratio"),
+    ("load_balance", "ratio, 0 to 1"),
+    ("serialisation_transfer", "ratio"),
 )
 """Ending of a path to the unit of the number there; the first match that is longest counts."""
 
@@ -62,7 +77,7 @@ COUNTS = frozenset(
         "predicted", "difference", "configured_threads", "observed_threads",
         "looks", "failed_looks", "samples", "active_samples", "gil_samples", "idle_samples", "unknown_samples",
         "dropped_samples", "left_out_samples", "held_looks", "handoffs", "waiters_peak",
-        "made_on_machine", "seen_in_tree", "unseen_at_most", "per_process",
+        "made_on_machine", "seen_in_tree", "unseen_at_most", "per_process", "at_once", "members",
     }
 )  # fmt: skip
 """Names of numbers that count things."""
@@ -70,7 +85,7 @@ COUNTS = frozenset(
 PLAIN = frozenset(
     {
         "format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores", "line",
-        "address", "busiest_tid", "pids",
+        "address", "busiest_tid", "pids", "helpers",
     }
 )  # fmt: skip
 """Names of numbers without a unit: identities, codes, and a trial's own value."""

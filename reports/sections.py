@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from corelens.reports import interlock_rows, ledger_rows, limit_rows
+from corelens.reports import core_time_rows, interlock_rows, ledger_rows, limit_rows
 from corelens.reports.formatting import tree_lines
 from corelens.reports.python_stacks import PythonFunction, PythonStacks
 from corelens.reports.report import Report, Spread, Trial
@@ -63,6 +63,7 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
     parts = (
+        core_time_section(report), _workers(report), _phases(report), _efficiency(report),
         _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
         _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
     )  # fmt: skip
@@ -203,6 +204,60 @@ def ledger_section(report: Report) -> Section:
         tuple(ledger_rows.rows(ledger)),
         (*ledger_rows.notes(ledger), *_short_lived(report)),
         tuple(ledger_rows.equations(ledger)),
+    )
+
+
+def core_time_section(report: Report) -> Section:
+    """The core-time ledger; empty where it was not made."""
+    ledger = report.core_time_ledger
+    if ledger is None:
+        return Section("Core-time ledger")
+    return Section(
+        core_time_rows.ledger_title(ledger),
+        core_time_rows.LEDGER_COLUMNS,
+        core_time_rows.LEDGER_NUMERIC,
+        core_time_rows.ledger_rows(ledger),
+        core_time_rows.ledger_notes(ledger),
+    )
+
+
+def _workers(report: Report) -> Section:
+    found = report.workforce
+    if found is None:
+        return Section("Workers")
+    return Section(
+        "Workers",
+        core_time_rows.WORKER_COLUMNS,
+        core_time_rows.WORKER_NUMERIC,
+        core_time_rows.worker_rows(found),
+        tuple(core_time_rows.worker_notes(found)),
+    )
+
+
+def _phases(report: Report) -> Section:
+    found = report.phases
+    if found is None:
+        return Section("Phases")
+    return Section(
+        "Phases",
+        core_time_rows.PHASE_COLUMNS,
+        core_time_rows.PHASE_NUMERIC,
+        core_time_rows.phase_rows(found),
+        tuple(core_time_rows.phase_notes(found)),
+    )
+
+
+def _efficiency(report: Report) -> Section:
+    found = report.efficiency
+    if found is None:
+        return Section("Efficiency")
+    notes = () if found.note is None else (found.note,)
+    return Section(
+        "Efficiency",
+        core_time_rows.EFFICIENCY_COLUMNS,
+        core_time_rows.EFFICIENCY_NUMERIC,
+        core_time_rows.efficiency_rows(found),
+        notes,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
 from corelens.reports.facts.stack_samples import StackSample
@@ -102,6 +103,8 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
+    strain: MemoryStrain
+    """How near the program came to its memory limit."""
 
     @property
     def wall_s(self) -> float:

@@ -9,14 +9,19 @@ from corelens.recording import Recording
 from corelens.reports.facts import (
     actors,
     bins,
+    blocked,
     capacity,
     clocks,
+    core_time,
     cores,
     cpu,
+    efficiency,
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
+    phases,
     pools,
     population,
     processes,
@@ -25,6 +30,7 @@ from corelens.reports.facts import (
     short_lived,
     source,
     stacks,
+    taken,
     thread_limits,
     threads,
     timeline,
@@ -32,6 +38,7 @@ from corelens.reports.facts import (
     trials,
     unseen,
     workers,
+    workforce,
 )
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.owners import Symbols, no_symbols
@@ -155,7 +162,8 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
     owned = owners.owners(recording, lives, everyone, symbols)
     samples = stack_samples(recording, lives)
-    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples)
+    held = blocked.Blocked(recording, lives, grid, samples)
+    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples, more=[held])
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
@@ -174,7 +182,27 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    known = Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
+    )
+    return _with_core_time(known, held, taken.taken(recording, grid))
+
+
+def _with_core_time(known: Facts, held: blocked.Blocked, gone: taken.Taken) -> Facts:
+    """Add who worked and when, and where the core time went."""
+    hands = workforce.hands(known, held.first_wait_s())
+    cut = phases.phases(known, hands.said)
+    known = replace(known, report=replace(known.report, workforce=hands.said, phases=cut))
+    whole = replace(
+        known.report,
+        core_time_ledger=core_time.core_time(known, hands, held, gone),
+        efficiency=efficiency.efficiency(known),
+    )
+    return replace(known, report=whole)
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

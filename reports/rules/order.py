@@ -10,9 +10,15 @@ from corelens.reports.rules import (
     data_transfer,
     doubts,
     fine_grained_tasks,
+    gil_contention,
+    io_bound,
     load_imbalance,
+    lock_contention,
+    memory_pressure,
     serial_dispatch,
+    slot_starvation,
     slow_producer,
+    worker_churn,
 )
 
 Rule = Callable[[Facts], Iterable[Finding]]
@@ -22,6 +28,12 @@ RULES: tuple[Rule, ...] = (
     load_imbalance.check,
     serial_dispatch.check,
     slow_producer.check,
+    memory_pressure.check,
+    lock_contention.check,
+    gil_contention.check,
+    worker_churn.check,
+    slot_starvation.check,
+    io_bound.check,
 )
 
 # A finding below either is too small, or too badly proven, to be called the cause.
