@@ -18,8 +18,7 @@ _MACHINERY = (
 )  # fmt: skip
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 _MOVING = (
-    "dumps", "dump", "loads", "load", "send", "recv", "send_bytes", "recv_bytes", "serialize", "deserialize",
-    "reducer_override",
+    "dumps", "dump", "loads", "load", "send", "recv", "send_bytes", "recv_bytes", "reducer_override",
 )  # fmt: skip
 """Innermost functions of the machinery that turn objects into bytes and move them, without leading underscores."""
 _LOOP_FRAMES = ("_run_once", "run_forever")
@@ -73,7 +72,7 @@ def caller(sample: StackSample) -> Frame | None:
 def is_moving(sample: StackSample) -> bool:
     """Whether it was pickling, unpickling, or sending or receiving bytes."""
     inside = sample.frames[-3:] if work(sample) is None else ()
-    return any(_bare(frame.function) in _MOVING for frame in inside)
+    return any(_is_mover(_bare(frame.function)) for frame in inside)
 
 
 def loop_callback(sample: StackSample) -> Frame | None:
@@ -136,6 +135,10 @@ def place(frame: Frame) -> str:
     """Where it is, for people: function, file without its folders, and line."""
     line = "" if frame.line is None else f":{frame.line}"
     return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+
+
+def _is_mover(function: str) -> bool:
+    return function in _MOVING or function.startswith(("serialize", "deserialize"))
 
 
 def _kind(sample: StackSample) -> str:
