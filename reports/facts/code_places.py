@@ -21,7 +21,8 @@ _MOVING = (
     "dumps", "dump", "loads", "load", "send", "recv", "send_bytes", "recv_bytes", "reducer_override",
 )  # fmt: skip
 """Innermost functions of the machinery that turn objects into bytes and move them, without leading underscores."""
-_LOOP_FRAMES = ("_run_once", "run_forever")
+# uvloop shows no frames of its own between asyncio.Runner.run and what it runs.
+_LOOP_FRAMES = ("run_once", "run_forever", "run_until_complete", "run")
 _IN_SAMPLER = "/optuna/samplers/"
 _NEXT_BATCH = "_BaseDataLoaderIter._next_index"
 _FETCHING = "_SingleProcessDataLoaderIter._next_data"
@@ -77,11 +78,7 @@ def is_moving(sample: StackSample) -> bool:
 
 def loop_callback(sample: StackSample) -> Frame | None:
     """Frame that an event loop runs and that is no part of the loop; None where no loop runs one."""
-    loop = [
-        place
-        for place, frame in enumerate(sample.frames)
-        if "/asyncio/" in frame.file and _bare(frame.function) in map(_bare, _LOOP_FRAMES)
-    ]
+    loop = [place for place, frame in enumerate(sample.frames) if _is_loop(frame)]
     # A notebook runs its cells on its loop on purpose, and nobody else waits for it.
     if not loop or any("/ipykernel/" in frame.file for frame in sample.frames):
         return None
@@ -91,10 +88,11 @@ def loop_callback(sample: StackSample) -> Frame | None:
 
 def has_loop(sample: StackSample) -> bool:
     """Whether an event loop runs in it."""
-    return any(
-        "/asyncio/" in frame.file and _bare(frame.function) in map(_bare, _LOOP_FRAMES)
-        for frame in sample.frames
-    )
+    return any(map(_is_loop, sample.frames))
+
+
+def _is_loop(frame: Frame) -> bool:
+    return "/asyncio/" in frame.file and _bare(frame.function) in _LOOP_FRAMES
 
 
 def in_sampler(sample: StackSample) -> bool:
