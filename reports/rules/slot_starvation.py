@@ -22,13 +22,15 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.places import passes_through, samples_of, top_place
-from corelens.reports.facts.slots import BusySlots, pool_slots, ray_slots, results_seen
+from corelens.reports.facts.slots import BusySlots, caller_share, pool_slots, ray_slots, results_seen
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 
 SLUG = "slot-starvation"
 
 # A worker whose GIL is free for more than this runs native code: that it uses one thread may be a limit's doing.
 LEAST_HELD_SHARE = 0.5
+# A caller that is idle in more of the bins than this has handed over its tasks beforehand.
+CALLER_ACTS_SHARE = 0.05
 # With fewer results for each slot than this, there may have been no more tasks than slots.
 LEAST_RESULTS_PER_SLOT = 3
 _INNER_POOLS = ("/joblib/parallel.py",)
@@ -113,6 +115,12 @@ def _against(facts: Facts, found: BusySlots, variant: str) -> Iterator[Evidence]
             f"the busy workers held their GIL only {found.held / found.at_once:.0%} of the time: they run native code,"
             " whose threads may be limited",
             found.held, "share",
+        )  # fmt: skip
+    acts = caller_share(facts, found)
+    if acts > CALLER_ACTS_SHARE:
+        yield Evidence(
+            f"the caller acted in {acts:.0%} of the time, as one does that sends the next task when it has a result",
+            acts, "share", found.caller.pid,
         )  # fmt: skip
     if variant == "num-cpus-too-large":
         return
