@@ -87,7 +87,9 @@ def behind_lock(facts: Facts, lock: Lock) -> Queueing | None:
 def _reads_together_s(facts: Facts, found: Queueing) -> float:
     """Time that they, or workers like them, were reading: of the workers of a pool one holds the lock and reads."""
     roles = {thread.role for thread in found.threads} if len(found.pids) > 1 else set[str]()
-    alike = [t for t in python_threads(facts) if t.tid == t.pid and t.role in roles and t not in found.threads]
+    alike = [
+        t for t in python_threads(facts) if t.tid == t.pid and t.role in roles and t not in found.threads
+    ]
     return sum(t.doing.get(what, 0.0) for t in (*found.threads, *alike) for what in (PIPE, SOCKET, POLL))
 
 

@@ -45,7 +45,11 @@ class MemoryStrain:
             return "swap"
         near = self.near_limit_share is not None and self.near_limit_share >= LEAST_NEAR_LIMIT
         left = self.available_least_bytes
-        return "reclaim-thrash" if near or (left is not None and left < LITTLE_AVAILABLE * memory_bytes) else None
+        return (
+            "reclaim-thrash"
+            if near or (left is not None and left < LITTLE_AVAILABLE * memory_bytes)
+            else None
+        )
 
 
 def memory_strain(recording: Recording) -> MemoryStrain:
@@ -70,7 +74,9 @@ def memory_strain(recording: Recording) -> MemoryStrain:
 def _tightest(recording: Recording) -> tuple[int | None, str | None]:
     """The smallest limit of any time and the group that sets it: a program may move itself into one."""
     groups = [group for line in recording.lines("limits") for group in line["cgroups"]]
-    limited = [(group["memory_limit_bytes"], group["path"]) for group in groups if group["memory_limit_bytes"]]
+    limited = [
+        (group["memory_limit_bytes"], group["path"]) for group in groups if group["memory_limit_bytes"]
+    ]
     return min(limited, default=(None, None))
 
 

@@ -175,7 +175,13 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         locks=held_up.locks,
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples), strain=memory_strain.memory_strain(recording))
+    return Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
+    )
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

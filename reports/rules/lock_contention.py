@@ -182,7 +182,7 @@ def _queued(
 
 def _queue_evidence(facts: Facts, queue: Queueing, waited: str, crowded: float) -> Iterator[Evidence]:
     span = queue.stretch
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(waited, queue.waited_s, "s", **when)
     yield Evidence(
         f"the {len(queue.threads)} of them used {queue.busy_cores:.2f} cores together",
@@ -258,9 +258,13 @@ _SERVER_REMEDY = Remedy(
 
 def _server_evidence(facts: Facts, found: Served) -> Iterator[Evidence]:
     span, server = found.stretch, found.server
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(
-        f"process {server.pid} used {found.busy:.2f} cores in answering", found.busy, "cores", server.pid, **when
+        f"process {server.pid} used {found.busy:.2f} cores in answering",
+        found.busy,
+        "cores",
+        server.pid,
+        **when,
     )
     yield Evidence(
         f"{len(found.clients)} workers were blocked {found.waited_s:.1f} s in reading its answers",
@@ -292,14 +296,14 @@ def _of_actor(facts: Facts, calls: ActorQueue) -> Finding:
     return Finding(
         slug=SLUG,
         variant="ray-actor",
-        cause=f"Every call goes to the one Ray actor {calls.name} (process {calls.actor.pid}), which runs one at a time.",
+        cause=f"Every call goes to the one Ray actor {calls.name} (process {calls.actor.pid}): one runs at a time.",
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
         confidence=0.85 if waiting >= 2 else 0.65,
         evidence=tuple(_actor_evidence(facts, calls, span)),
         remedy=Remedy(
-            f"Keep {cores} actors, one for each core, and spread the calls; or make the state an argument, and the method"
-            " a task.",
+            f"Keep {cores} actors, one for each core, and spread the calls; or make the state an argument, and the"
+            " method a task.",
             (
                 f"actors = [{calls.name}.remote() for _ in range({cores})]",
                 "pool = ray.util.ActorPool(actors)",
@@ -316,7 +320,7 @@ def _of_actor(facts: Facts, calls: ActorQueue) -> Finding:
 
 
 def _actor_evidence(facts: Facts, calls: ActorQueue, span: Stretch) -> Iterator[Evidence]:
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(
         f"actor {calls.name} was busy on {calls.busy:.2f} cores", calls.busy, "cores", calls.actor.pid, **when
     )

@@ -12,8 +12,8 @@ What to do: reserve what a task uses: `num_cpus=1` for one thread, fractions for
 custom resource or of memory; give a pool as many workers as there are cores for it.
 
 When it is wrong: the queue itself is inside the scheduler, where it is not seen from outside, so that a program with
-only so many tasks looks alike, and so does one that submits the next task when it has the result of the last. Native code
-that runs on one thread by a limit is another cause. All of these lower the confidence.
+only so many tasks looks alike, and so does one that submits the next task when it has the result of the last. Native
+code that runs on one thread by a limit is another cause. All of these lower the confidence.
 """
 
 from __future__ import annotations
@@ -51,9 +51,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _is_actor(found: BusySlots) -> bool:
     """An actor runs one call at a time whatever it reserves."""
     return any(
-        title.startswith("ray::") and "." in title
-        for worker in found.workers
-        for title in worker.life.titles
+        title.startswith("ray::") and "." in title for worker in found.workers for title in worker.life.titles
     )
 
 
@@ -96,7 +94,7 @@ def _cause(found: BusySlots, variant: str) -> str:
 
 
 def _evidence(found: BusySlots) -> Iterator[Evidence]:
-    when = {"from_s": found.stretch.from_s, "until_s": found.stretch.until_s}
+    when = found.stretch.when
     yield Evidence(
         f"{found.at_once:.2f} workers were busy at a time, on one thread each", found.at_once, None, **when
     )
