@@ -504,6 +504,69 @@ _LOCKS_SHARED = Kind(
     columnar=True,
 )
 
+_STANDSTILL = Kind(
+    "standstill",
+    "standstill",
+    "nothing in the tree had moved for a while (or the recording was interrupted), so everybody was looked at; the"
+    " two kinds below are what was seen, at the same t_ns",
+    (
+        _T,
+        Field(
+            "since_ns", "int", "since when no process had used more CPU than polling takes, begun or ended"
+        ),
+        Field("why", "str", "still (nothing moved), interrupted (the recording was asked to end)"),
+        Field(
+            "deadlock", "str", "the chain of waits, as `--watch` told it", "not watched, or it is no deadlock"
+        ),
+        Field("killed", "bool", "whether `--kill-deadlocked` then ended the program"),
+    ),
+)
+
+_STANDSTILL_WAITS = Kind(
+    "standstill.waits",
+    "standstill",
+    "each thread at that moment: the call that it is blocked in, and what could end it",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field("call", "str", "as in `waits`"),
+        Field(
+            "timed",
+            "bool",
+            "whether the call returns by itself after a time",
+            "not known of this call",
+        ),
+        Field("address", "int", "what a futex call waits on", "no futex call"),
+        Field(
+            "waits_for",
+            "list",
+            "what would end the wait: [`in`, FILE] (something to read), [`out`, FILE] (room to write), [`child`,"
+            " PID] (0: any), [`memory`, DEVICE:INODE+OFFSET] (a futex in shared memory); a file by its name in"
+            " /proc/PID/fd",
+            "a futex in the process's own memory, no call, or it could not be read",
+        ),
+        Field("module", "str", "file whose code made the call", "not readable, or not in a file"),
+        Field("stack", "list", "Python frames, outermost first: [function, file, line]", "no Python stack"),
+    ),
+    columnar=True,
+)
+
+_STANDSTILL_ENDS = Kind(
+    "standstill.ends",
+    "standstill",
+    "who could end a wait for a file of the lines above: every process that has the other end open",
+    (
+        _T,
+        Field("direction", "str", "in, out: of the wait"),
+        Field("file", "str", "as in `waits_for`"),
+        Field(
+            "pid", "int", "who has the other end", "somebody outside the tree, or nobody who could be found"
+        ),
+    ),
+    columnar=True,
+)
+
 _LOCKS_FILES = Kind(
     "locks.files",
     "file-locks",
@@ -777,6 +840,7 @@ KINDS: dict[str, Kind] = {
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
+        _STANDSTILL, _STANDSTILL_WAITS, _STANDSTILL_ENDS,
         _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE, _SELF,
         _FOOTER,
     )
