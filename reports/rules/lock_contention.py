@@ -140,7 +140,7 @@ def _of_lock(facts: Facts, lock: Lock, queue: Queueing) -> Finding | None:
     where = f"; they are met in {place}" if place and stacks.in_program else ""
     who = f"{len(queue.threads)} {'processes' if across else 'threads'}"
     words = (
-        f"{who} queue for one lock at {lock.address:#x} in process {lock.pids[0]}{where}.",
+        f"{who} queue for one lock at {lock.address:#x} in process {next(iter(lock.pids), '?')}{where}.",
         f"{lock.waiters_mean:.1f} threads waited for it while anybody did, {queue.waited_s:.1f} s in all",
     )
     confidence = 0.85 if stacks.in_program else 0.6 if across else 0.5
