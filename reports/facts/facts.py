@@ -7,12 +7,14 @@ Units stand in the names; times count from the beginning of the recording. Per-b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
+from corelens.reports.facts.quotas import Quota
 from corelens.reports.facts.stack_samples import StackSample
+from corelens.reports.facts.standstill import Still
 from corelens.reports.report import Report
 
 
@@ -103,8 +105,14 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
-    strain: MemoryStrain
+    strain: MemoryStrain = field(default_factory=MemoryStrain)
     """How near the program came to its memory limit."""
+    quotas: tuple[Quota, ...] = ()
+    """CPU quotas that were in force, the inner one first."""
+    variables_now: Mapping[Life, Mapping[str, str]] = field(default_factory=dict[Life, Mapping[str, str]])
+    """Thread-limit variables as each process had them last; those at exec where that is all that was read."""
+    standstill: Still | None = None
+    """The longest stretch in which nothing moved; None where it moved all the time."""
 
     @property
     def wall_s(self) -> float:

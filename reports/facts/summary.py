@@ -25,11 +25,13 @@ from corelens.reports.facts import (
     pools,
     population,
     processes,
+    quotas,
     reaped,
     recorder_cost,
     short_lived,
     source,
     stacks,
+    standstill,
     taken,
     thread_limits,
     threads,
@@ -37,6 +39,7 @@ from corelens.reports.facts import (
     tree,
     trials,
     unseen,
+    variables_now,
     workers,
     workforce,
 )
@@ -167,9 +170,8 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
-    acted = actors.processes(
-        actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
-    )
+    acted = actors.processes(actors.Sources(recording, lives, basis.clock, owned, names, held_up.doings))
+    still = standstill.still(recording, lives, basis.wall_ns, owned, tuple(samples))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
@@ -180,6 +182,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         waits=held_up.waits,
         process_waits=held_up.process_waits,
         locks=held_up.locks,
+        standstill=standstill.told(still, acted),
     )
     root = next(process for process in acted if process.life is lives.root)
     known = Facts(
@@ -188,6 +191,9 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         root=root,
         samples=tuple(samples),
         strain=memory_strain.memory_strain(recording),
+        quotas=quotas.quotas(recording),
+        variables_now=variables_now.variables_now(recording, lives),
+        standstill=still,
     )
     return _with_core_time(known, held, taken.taken(recording, grid))
 

@@ -7,33 +7,51 @@ from collections.abc import Callable, Iterable
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import HEALTHY, Diagnosis, Finding
 from corelens.reports.rules import (
+    capped_native_threads,
+    cpu_affinity,
+    cpu_quota,
     data_transfer,
+    deadlock,
     doubts,
     fine_grained_tasks,
     gil_contention,
     io_bound,
+    late_thread_limit,
     load_imbalance,
     lock_contention,
     memory_pressure,
+    nested_sequential,
+    process_oversubscription,
     serial_dispatch,
     slot_starvation,
     slow_producer,
+    synchronisation_overhead,
+    thread_oversubscription,
     worker_churn,
 )
 
 Rule = Callable[[Facts], Iterable[Finding]]
 RULES: tuple[Rule, ...] = (
-    data_transfer.check,
-    fine_grained_tasks.check,
-    load_imbalance.check,
-    serial_dispatch.check,
-    slow_producer.check,
+    deadlock.check,
     memory_pressure.check,
     lock_contention.check,
     gil_contention.check,
     worker_churn.check,
     slot_starvation.check,
     io_bound.check,
+    data_transfer.check,
+    fine_grained_tasks.check,
+    load_imbalance.check,
+    serial_dispatch.check,
+    slow_producer.check,
+    process_oversubscription.check,
+    thread_oversubscription.check,
+    synchronisation_overhead.check,
+    capped_native_threads.check,
+    nested_sequential.check,
+    cpu_affinity.check,
+    cpu_quota.check,
+    late_thread_limit.check,
 )
 
 # A finding below either is too small, or too badly proven, to be called the cause.
