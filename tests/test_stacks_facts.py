@@ -227,7 +227,7 @@ def test_every_number_of_this_part_has_a_unit() -> None:
     numbers = [
         (path, kind)
         for path, kind, _, _ in json_fields()
-        if path.startswith("stacks") and kind.split(",")[0].split(" ")[0] in ("int", "float")
+        if path.startswith("facts.stacks") and kind.split(",")[0].split(" ")[0] in ("int", "float")
     ]
     assert numbers
     assert [path for path, _ in numbers if unit_of(path) is None] == []
