@@ -111,7 +111,7 @@ def _need_s(facts: Facts, alike: list[ProcessFacts]) -> float:
 
 
 def used_s(process: ProcessFacts) -> float:
-    """On a core: by its own clock, which counts threads that nobody saw, or by its threads where that is not readable."""
+    """On a core: by its own clock, which counts unseen threads too, or by its threads where it is not readable."""
     return max(process.run_s, sum(thread.run_s for thread in process.threads))
 
 
