@@ -33,8 +33,12 @@ from corelens.probes.memory import MemoryProbe
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
+from corelens.probes.perf_samples import DEFAULT_PERIOD_NS as PERF_PERIOD_NS
+from corelens.probes.perf_samples import PerfProbe
 from corelens.probes.pools import PoolsProbe
 from corelens.probes.probe import Probe
+from corelens.probes.ray_node import DEFAULT_PERIOD_NS as RAY_PERIOD_NS
+from corelens.probes.ray_node import RayProbe
 from corelens.probes.recorder import Recorder, Tally, footer
 from corelens.probes.signals import ENDING, PASSED_ON, SignalReader
 from corelens.probes.spool import Spool
@@ -74,6 +78,8 @@ class RecordOptions:
     """Environment of the command; ours where None."""
     stacks: StacksOptions | None = field(default_factory=StacksOptions)
     """How Python stacks are taken; None: not at all."""
+    perf: bool = False
+    """Whether the kernel samples which code is on a core."""
     watch: Watch | None = None
     """How to watch for deadlocks; None: standstills are looked at, and nobody is told."""
 
@@ -322,6 +328,10 @@ class _Session:
         self._threads = ThreadsProbe(period_ns=options.period_ns)
         self._own = OwnCpu()
         self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
+        self._others += (RayProbe(self._tree.raylets, period_ns=max(RAY_PERIOD_NS, options.period_ns)),)
+        if options.perf:
+            period_ns = max(PERF_PERIOD_NS, options.period_ns)
+            self._others += (PerfProbe(pid, period_ns=period_ns, attached=options.pid is not None),)
         if options.stacks is not None:
             self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
         self._standstill = standstill_probe(

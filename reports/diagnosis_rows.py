@@ -92,13 +92,16 @@ def weight(finding: Finding) -> str:
 
 def statement(evidence: Evidence) -> str:
     """One piece of evidence, with the time that shows it where that is not the whole recording."""
-    if evidence.from_s is None and evidence.until_s is None:
+    begin, end = evidence.from_s, evidence.until_s
+    if begin is not None and end is not None:
+        when = f"at {end:.1f} s" if begin == end else f"{begin:.1f} to {end:.1f} s"
+    elif begin is not None:
+        when = f"from {begin:.1f} s on"
+    elif end is not None:
+        when = f"until {end:.1f} s"
+    else:
         return evidence.statement
-    if evidence.until_s is None:
-        return f"{evidence.statement} (from {evidence.from_s:.1f} s on)"
-    if evidence.from_s is None or evidence.from_s == evidence.until_s:
-        return f"{evidence.statement} (at {evidence.until_s:.1f} s)"
-    return f"{evidence.statement} ({evidence.from_s:.1f} to {evidence.until_s:.1f} s)"
+    return f"{evidence.statement} ({when})"
 
 
 def gain(predicted: Gain) -> Iterator[str]:

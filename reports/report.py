@@ -532,7 +532,7 @@ class Waiter:
     """What it waited for, in the words of `waits`."""
     sentence: str
     """Who waits for whom, in words."""
-    for_whom: tuple[int, ...]
+    pids: tuple[int, ...]
     """Processes that could end its wait, its own left out; empty: nobody else, or it ends by itself."""
     function: str | None
     """Python function in which it waits, of the program's own code where there is any; None: no stack."""

@@ -69,8 +69,8 @@ def _parts(report: Report) -> Iterable[RenderableType | _Verbatim]:
     # Where nothing is wrong, these numbers are the proof; otherwise the proof is with the verdict.
     proven = report.diagnosis is not None and cause_of(report.diagnosis) is not None
     ledgers = [part for section in first_sections(report) for part in _section(section)]
-    numbers = list(_numbers(report))
-    yield from (*ledgers, _text(""), *numbers) if proven else (*numbers, *ledgers)
+    numbers = [*([] if report.diagnosis is None else [_text("")]), *_numbers(report)]
+    yield from (*ledgers, *numbers) if proven else (*numbers, *ledgers)
     for section in other_sections(report):
         yield from _section(section)
 
@@ -79,7 +79,6 @@ def _diagnosis(diagnosis: Diagnosis) -> Iterable[RenderableType | _Verbatim]:
     yield from _verdict(diagnosis)
     for passage in first_screen(diagnosis):
         yield from _passage(passage)
-    yield _text("")
 
 
 def _verdict(diagnosis: Diagnosis) -> Iterable[RenderableType]:

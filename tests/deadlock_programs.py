@@ -78,8 +78,9 @@ for future in futures:
 """
 
 TASK_LOST = """
-import multiprocessing as mp, os, signal
+import multiprocessing as mp, os, signal, time
 def task(number):
+    time.sleep(0.3)
     if number == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 if __name__ == "__main__":

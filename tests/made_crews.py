@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from corelens.reports.facts import owned
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
+from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
 from corelens.reports.facts.stack_samples import Frame, StackSample
@@ -114,6 +115,7 @@ def facts(*processes: ProcessFacts, wall_s: float = 10.0, samples: Sequence[Stac
         processes=processes,
         root=processes[0],
         samples=tuple(samples),
+        strain=MemoryStrain(None, None, None, None, None, None, None, None),
     )
 
 

@@ -17,7 +17,7 @@ def transfer(*, faults: int = 2_000_000, sending_s: float = 0.0) -> Facts:
     """A parent whose feeder is busy, and two workers that wait for what it sends."""
     feeder = thread(BOSS, 101, kind=owned.PYTHON_HELPER, busy=dict.fromkeys(range(20), 0.9))
     boss = replace(process(thread(), feeder), minor_faults=faults)
-    calls = {PIPE: 7.0 - sending_s, ("write", "pipe"): sending_s}
+    calls: dict[tuple[str, str | None], float] = {PIPE: 7.0 - sending_s, ("write", "pipe"): sending_s}
     workers = [
         replace(
             worker(pid, dict.fromkeys(range(20), 0.3), calls=calls),

@@ -65,3 +65,22 @@ def test_a_busy_parent_is_another_cause() -> None:
 def test_a_short_tail_is_natural() -> None:
     almost = worker(1, dict.fromkeys(range(19), 1.0), calls={PIPE: 0.5})
     assert not list(check(facts(process(thread()), almost, worker(2, LONG))))
+
+
+def waves(*, full: bool) -> Facts:
+    """Four times both work for 1 s, if they ever do, and then the second goes on for 1.5 s."""
+    both = [index for index in range(20) if index % 5 < 2]
+    first = dict.fromkeys(both if full else (), 1.0)
+    second = dict.fromkeys(range(20), 1.0)
+    return facts(process(thread()), worker(1, first, calls={PIPE: 6.0}), worker(2, second))
+
+
+def test_a_straggler_in_each_wave() -> None:
+    (finding,) = check(waves(full=True))
+    assert finding.variant == "straggler-in-each-wave"
+    assert finding.lost_core_s == pytest.approx(6.0)
+    assert finding.gain.factor == pytest.approx(10 / 7)
+
+
+def test_without_work_for_all_there_are_no_waves() -> None:
+    assert "straggler-in-each-wave" not in [finding.variant for finding in check(waves(full=False))]

@@ -122,3 +122,34 @@ def test_threads_that_are_parked_wait_for_tasks() -> None:
 
 def test_threads_that_wait_inside_of_their_task_wait_for_a_lock() -> None:
     assert not list(check(pooled(parked=False)))
+
+
+def idle_pool(wakes: int) -> Facts:
+    """A parent that computes, and two workers that started and stopped `wakes` times."""
+    workers = [
+        process(
+            thread(pid, busy={0: 0.1}, role="pool-worker-fork", calls={PIPE: 9.9}, voluntary=wakes),
+            parent=BOSS,
+        )
+        for pid in (1, 2)
+    ]
+    boss = process(thread(busy=dict.fromkeys(range(20), 0.99)))
+    return facts(boss, *workers, samples=[sample(boss, ("main", PROGRAM), ("fit", PROGRAM), count=6)])
+
+
+def test_a_pool_that_never_gets_a_task() -> None:
+    (finding,) = check(idle_pool(wakes=1))
+    assert finding.variant == "runs-it-itself"
+    assert "fit (program.py:7)" in finding.cause
+    assert finding.gain.factor == pytest.approx(2.0, abs=0.1)
+
+
+def test_a_pool_that_got_tasks_is_not_forgotten() -> None:
+    assert not list(check(idle_pool(wakes=40)))
+
+
+def test_a_loop_without_frames_of_its_own_is_recognised() -> None:
+    boss = process(thread(doing={"socket": 9.8}, busy=dict.fromkeys(range(20), 0.01)))
+    runner = ("Runner.run", f"{STANDARD}/asyncio/runners.py")
+    stack = sample(boss, ("<module>", PROGRAM), runner, ("handle", PROGRAM), active=False)
+    assert [one.variant for one in check(facts(boss, samples=[stack]))] == ["blocking-call-in-event-loop"]

@@ -98,8 +98,17 @@ def add_parser(subparsers: Any) -> None:
         "--full-argv", action="store_true", help="record command lines whole, passwords and tokens included"
     )
     _add_stacks(parser)
+    _add_perf(parser)
     _add_watch(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing at the end")
+
+
+def _add_perf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--perf",
+        action="store_true",
+        help="let the kernel sample which native code is on a core (perf_event_open), so that spinning shows",
+    )
 
 
 def _add_stacks(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +205,7 @@ def options_from(args: argparse.Namespace) -> RecordOptions:
         full_argv=args.full_argv,
         labels=labels_from(args.label),
         stacks=_stacks_from(args, budget or None),
+        perf=args.perf,
         watch=_watch_from(args),
     )
 

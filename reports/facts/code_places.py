@@ -18,11 +18,11 @@ _MACHINERY = (
 )  # fmt: skip
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 _MOVING = (
-    "dumps", "dump", "loads", "load", "send", "recv", "send_bytes", "recv_bytes", "serialize", "deserialize",
-    "reducer_override",
+    "dumps", "dump", "loads", "load", "send", "recv", "send_bytes", "recv_bytes", "reducer_override",
 )  # fmt: skip
 """Innermost functions of the machinery that turn objects into bytes and move them, without leading underscores."""
-_LOOP_FRAMES = ("_run_once", "run_forever")
+# uvloop shows no frames of its own between asyncio.Runner.run and what it runs.
+_LOOP_FRAMES = ("run_once", "run_forever", "run_until_complete", "run")
 _IN_SAMPLER = "/optuna/samplers/"
 _NEXT_BATCH = "_BaseDataLoaderIter._next_index"
 _FETCHING = "_SingleProcessDataLoaderIter._next_data"
@@ -73,16 +73,12 @@ def caller(sample: StackSample) -> Frame | None:
 def is_moving(sample: StackSample) -> bool:
     """Whether it was pickling, unpickling, or sending or receiving bytes."""
     inside = sample.frames[-3:] if work(sample) is None else ()
-    return any(_bare(frame.function) in _MOVING for frame in inside)
+    return any(_is_mover(_bare(frame.function)) for frame in inside)
 
 
 def loop_callback(sample: StackSample) -> Frame | None:
     """Frame that an event loop runs and that is no part of the loop; None where no loop runs one."""
-    loop = [
-        place
-        for place, frame in enumerate(sample.frames)
-        if "/asyncio/" in frame.file and _bare(frame.function) in map(_bare, _LOOP_FRAMES)
-    ]
+    loop = [place for place, frame in enumerate(sample.frames) if _is_loop(frame)]
     # A notebook runs its cells on its loop on purpose, and nobody else waits for it.
     if not loop or any("/ipykernel/" in frame.file for frame in sample.frames):
         return None
@@ -92,10 +88,11 @@ def loop_callback(sample: StackSample) -> Frame | None:
 
 def has_loop(sample: StackSample) -> bool:
     """Whether an event loop runs in it."""
-    return any(
-        "/asyncio/" in frame.file and _bare(frame.function) in map(_bare, _LOOP_FRAMES)
-        for frame in sample.frames
-    )
+    return any(map(_is_loop, sample.frames))
+
+
+def _is_loop(frame: Frame) -> bool:
+    return "/asyncio/" in frame.file and _bare(frame.function) in _LOOP_FRAMES
 
 
 def in_sampler(sample: StackSample) -> bool:
@@ -136,6 +133,10 @@ def place(frame: Frame) -> str:
     """Where it is, for people: function, file without its folders, and line."""
     line = "" if frame.line is None else f":{frame.line}"
     return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+
+
+def _is_mover(function: str) -> bool:
+    return function in _MOVING or function.startswith(("serialize", "deserialize"))
 
 
 def _kind(sample: StackSample) -> str:

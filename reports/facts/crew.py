@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from corelens.reports.facts import owned, waits
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
@@ -103,8 +104,12 @@ class Crew:
         return {PROCESSES: "worker processes", THREADS: "worker threads", RAY: "Ray workers"}[self.kind]
 
 
+@lru_cache(maxsize=1)
 def crews(facts: Facts) -> tuple[Crew, ...]:
-    """All crews of two workers or more that stood side by side; pools that are made again and again are left out."""
+    """All crews of two workers or more that stood side by side; pools that are made again and again are left out.
+
+    Six rules ask for those of one recording in turn, which are therefore kept.
+    """
     step_s = facts.report.timeline.step_s
     found = [crew for crew in _all(facts, step_s) if crew is not None]
     return tuple(sorted(found, key=lambda crew: -sum(worker.wanted_s for worker in crew.workers)))

@@ -112,3 +112,70 @@ def _starved(workers: tuple[Worker, ...], from_s: float, until_s: float) -> floa
 def is_clean(ends: Ends) -> bool:
     """Whether one was busy all along and the others idle, as with a straggler, rather than taking turns."""
     return ends.alone_share >= BUSY and ends.rest_share <= IDLE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waves:
+    """Times, again and again, in which one worker went on and the others waited, between times with work for all."""
+
+    count: int
+    alone_s: float
+    """How long they lasted together."""
+    from_s: float
+    until_s: float
+    """From the first to the last of them."""
+    idle_core_s: float
+    boss_cores: float
+    full_share: float
+    """Part of the span in which there was work for all cores."""
+    starved_share: float
+    """Part of the waiting that was for tasks."""
+    work_s: float
+    room: float
+
+
+def waves(facts: Facts, crew: Crew) -> Waves | None:
+    """The waves of a crew; None where there are fewer than two, or no core could idle."""
+    bins, room = span_bins(facts, crew), room_of(facts, crew)
+    spells = _lonely_spells(facts, crew, bins, room)
+    if len(spells) < 2:
+        return None
+    step_s = facts.report.timeline.step_s
+    alone_s = sum(len(one) for one in spells) * step_s
+    others_s = alone_s * (len(crew.workers) - 1)
+    starved_s = sum(worker.starving_s for worker in crew.workers)
+    shares = [[share(facts, worker, index) for worker in crew.workers] for index in bins]
+    return Waves(
+        count=len(spells),
+        alone_s=alone_s,
+        from_s=spells[0].start * step_s,
+        until_s=spells[-1].stop * step_s,
+        idle_core_s=sum(idle_core_s(facts, one) for one in spells),
+        boss_cores=sum(wanted_in(crew.bosses, one) for one in spells) / alone_s,
+        full_share=mean(sum(each) >= BUSY * room for each in shares),
+        starved_share=min(1.0, starved_s / others_s),
+        work_s=sum(map(sum, shares)) * step_s,
+        room=room,
+    )
+
+
+def _lonely_spells(facts: Facts, crew: Crew, bins: range, room: float) -> list[range]:
+    """Stretches of two bins or more in which the same worker, and no other, was busy."""
+    if room < 2:
+        return []
+    found: list[range] = []
+    begin, who = bins.start, None
+    for index in (*bins, bins.stop):
+        now = _lonely(facts, crew, index) if index in bins else None
+        if now is not who:
+            if who is not None and index - begin >= 2:
+                found.append(range(begin, index))
+            begin, who = index, now
+    return found
+
+
+def _lonely(facts: Facts, crew: Crew, index: int) -> Worker | None:
+    shares = [(share(facts, worker, index), worker) for worker in crew.workers]
+    busy = [worker for part, worker in shares if part >= BUSY]
+    between = any(IDLE < part < BUSY for part, _ in shares)
+    return busy[0] if len(busy) == 1 and not between else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from corelens.reports.facts.crew import THREADS, Crew, Worker
 from corelens.reports.facts.facts import Facts, ThreadFacts
@@ -45,6 +46,7 @@ class CrewTime:
     """Capacity that nobody of the program used in the span."""
 
 
+@lru_cache(maxsize=8)
 def crew_time(facts: Facts, crew: Crew) -> CrewTime:
     """Sum one crew up."""
     bins = span_bins(facts, crew)

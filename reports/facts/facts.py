@@ -105,7 +105,7 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
-    strain: MemoryStrain
+    strain: MemoryStrain = field(default_factory=MemoryStrain)
     """How near the program came to its memory limit."""
     quotas: tuple[Quota, ...] = ()
     """CPU quotas that were in force, the inner one first."""

@@ -24,9 +24,9 @@ LEAST_SHARE = 0.20
 QUEUE_READS = 0.5
 LEAST_STRETCH_S = 1.0
 # A busy handler sleeps while somebody else works: together they use one core, and hardly ever more than one.
-ONE_AT_A_TIME = (0.6, 1.15)
+ONE_AT_A_TIME = (0.6, 1.25)
 MORE_THAN_ONE = 1.25
-RARELY = 0.10
+RARELY = 0.20
 # A client of a server process that answers in microseconds blocks at least so often.
 CLIENT_SWITCHES_PER_S = 200.0
 SERVER_BUSY = 0.5

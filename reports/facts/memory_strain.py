@@ -25,18 +25,18 @@ LITTLE_AVAILABLE = 0.05
 class MemoryStrain:
     """Memory of the tightest group, and swap of the machine."""
 
-    limit_bytes: int | None
+    limit_bytes: int | None = None
     """None: no group sets a limit."""
-    path: str | None
-    used_peak_bytes: int | None
-    near_limit_share: float | None
+    path: str | None = None
+    used_peak_bytes: int | None = None
+    near_limit_share: float | None = None
     """Part of the readings that found it within a twentieth of the limit."""
-    limit_hits: int | None
+    limit_hits: int | None = None
     """Times that a charge ran into the limit; None where the recording does not tell."""
-    oom_kills: int | None
-    swap_grown_bytes: int | None
+    oom_kills: int | None = None
+    swap_grown_bytes: int | None = None
     """What the swap of the machine grew by, everybody's programs included."""
-    available_least_bytes: int | None
+    available_least_bytes: int | None = None
     """Least memory that the machine could have given."""
 
     def shortage(self, memory_bytes: int) -> str | None:

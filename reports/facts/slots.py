@@ -19,6 +19,9 @@ LEAST_IDLE_CORES = 0.5
 # A worker that is short of cores, or waits for the GIL of others, is not held back by slots.
 LEAST_CORE_SHARE = 0.85
 CALLER_WAITS = 0.5
+# A driver in one ray.get looks for signals twice a second, 0.05 ms each time; to send a task takes it 0.3 ms.
+CALLER_ACTS_S = 0.0002
+CALLER_EDGE_BINS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,17 @@ def results_seen(facts: Facts, caller: ProcessFacts) -> int:
     readers = [thread for thread in helpers if _reads(thread, facts, PIPE)]
     pollers = [thread for thread in helpers if _reads(thread, facts, POLL)]
     return max((thread.voluntary or 0 for thread in readers or pollers), default=0)
+
+
+def caller_share(facts: Facts, found: BusySlots) -> float:
+    """Part of the bins in which the main thread of the caller did something: it does where it sends each task.
+
+    The beginning and the end are left out, where it sends the first tasks and takes the last results.
+    """
+    main = next(thread for thread in found.caller.threads if thread.tid == found.caller.pid)
+    inside = [index for index, _ in bins(facts, found.stretch)][CALLER_EDGE_BINS:-CALLER_EDGE_BINS]
+    acts = sum(main.run_s_by_bin.get(index, 0.0) >= CALLER_ACTS_S for index in inside)
+    return acts / len(inside) if inside else 0.0
 
 
 def _reads(thread: ThreadFacts, facts: Facts, what: str) -> bool:

@@ -324,7 +324,7 @@ def told(standstill: Still | None, processes: Iterable[Named]) -> Standstill | N
                 name=names.get((place.pid, place.tid)),
                 what=place.what,
                 sentence=sentence(place, scene),
-                for_whom=tuple(sorted((movers(place, scene) or frozenset()) - {place.pid})),
+                pids=tuple(sorted((movers(place, scene) or frozenset()) - {place.pid})),
                 function=where(place),
                 endless=place in stuck,
             )

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypedDict
 
 from corelens.reports.facts.facts import Facts, ThreadFacts
+
+
+class When(TypedDict):
+    """The same two times as the fields of evidence."""
+
+    from_s: float
+    until_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +27,11 @@ class Stretch:
     def length_s(self) -> float:
         """How long it is."""
         return max(0.0, self.until_s - self.from_s)
+
+    @property
+    def when(self) -> When:
+        """The time that evidence shows."""
+        return {"from_s": self.from_s, "until_s": self.until_s}
 
 
 def whole(facts: Facts) -> Stretch:

@@ -296,7 +296,7 @@ def own_frame(stack: Sequence[Frame]) -> Frame | None:
 def is_library(file: str) -> bool:
     """Whether a file of Python code belongs to the interpreter or to a package that was installed."""
     return (
-        file.startswith("<")
+        file.startswith("<frozen")
         or "site-packages/" in file
         or "dist-packages/" in file
         or bool(_STDLIB.search(file))

@@ -54,17 +54,24 @@ def _is_heavy(known: Handing) -> bool:
         known.lasts
         and known.time.boss_cores >= _BOSS_CORES
         and bool(moves_much(known))
-        and known.starved_share + known.sending_share >= _HELD_UP
+        and (known.starved_share + known.sending_share >= _HELD_UP or _workers_move(known))
         and overhead_s(known) >= _OVERHEAD * work_s(known)
         and not working
         and _is_direct(known)
     )
 
 
+def _workers_move(known: Handing) -> bool:
+    """Workers that are busy with their messages are held up by them as well."""
+    code = known.worker_code
+    return code.moving >= _FEW and code.moving >= _MOVING_SHARE * code.seen
+
+
 def _is_direct(known: Handing) -> bool:
     """Fresh pages alone may be anybody's: something must show that they are messages."""
     helper = known.busiest.tid != known.busiest.pid
-    return known.written_bytes_per_call is not None or known.code.moving > 0 or helper
+    told = known.written_bytes_per_call is not None and known.crew.kind != RAY
+    return told or known.code.moving > 0 or known.worker_code.moving > 0 or helper
 
 
 def _finding(facts: Facts, known: Handing) -> Finding:

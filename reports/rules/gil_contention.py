@@ -201,7 +201,7 @@ def _cause(facts: Facts, seen: _Seen) -> str:
 
 def _evidence(seen: _Seen) -> Iterator[Evidence]:
     pid, span = seen.process.pid, seen.stretch
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(
         f"the GIL of process {pid} was held {seen.held:.0%} of the time", seen.held, "share", pid, **when
     )

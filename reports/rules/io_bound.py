@@ -9,8 +9,8 @@ Why it costs: a sync waits until the device says that the data are safe, however
 whole way to the other side and back. The core is free meanwhile and nobody uses it. More workers on one device share
 what it can do.
 
-What to do: fewer, larger operations. Sync once per batch in place of once per record; read ahead while the last block is
-worked on; keep more requests in flight where the other side allows it.
+What to do: fewer, larger operations. Sync once per batch in place of once per record; read ahead while the last block
+is worked on; keep more requests in flight where the other side allows it.
 
 When it is wrong: a pool with many requests in flight is how waiting is meant to be done, and is left alone. Sleeping
 between attempts to get a lock, or waiting for pages because memory is short, have other causes. Whether the remote side
@@ -178,7 +178,7 @@ def _finding(
 
 def _evidence(facts: Facts, waits: DeviceWaits) -> Iterator[Evidence]:
     span = waits.stretch
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     calls = " and ".join(sorted(waits.calls, key=lambda call: -waits.calls[call])[:2]) or waits.what
     yield Evidence(
         f"{len(waits.threads)} workers were blocked in {calls} for {waits.share:.0%} of their time",

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.code_places import is_startup, place, work
 from corelens.reports.facts.crew import PROCESSES, RAY, THREADS, Crew, Worker, crews
-from corelens.reports.facts.crew_ends import Ends, ends, is_clean
+from corelens.reports.facts.crew_ends import Ends, Waves, ends, is_clean, waves
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 
@@ -35,13 +35,18 @@ _LEAST_PART = 0.12
 _BODY_SHARE = 0.7
 _BOSS_CORES = 0.35
 _STARVED_SHARE = 0.7
+# Between the stragglers of two waves there is work for all; where there never is, tasks are sent one by one.
+_FULL_SHARE = 0.15
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Look at the end of each crew's work."""
     for crew in crews(facts):
         tail = ends(facts, crew)
-        if tail is not None and _is_uneven(facts, crew, tail):
+        again = waves(facts, crew)
+        if again is not None and _is_uneven_again(crew, again):
+            yield _finding_again(facts, crew, again)
+        elif tail is not None and _is_uneven(facts, crew, tail):
             yield _finding(facts, crew, tail)
 
 
@@ -78,6 +83,53 @@ def _finding(facts: Facts, crew: Crew, tail: Ends) -> Finding:
             f"slow-producer: the process that hands work out used {tail.boss_cores:.2f} cores meanwhile",
         ),
     )
+
+
+def _is_uneven_again(crew: Crew, again: Waves) -> bool:
+    return (
+        again.alone_s >= _LEAST_PART * crew.span_s
+        and again.full_share >= _FULL_SHARE
+        and again.boss_cores <= _BOSS_CORES
+        and again.starved_share >= _STARVED_SHARE
+    )
+
+
+def _finding_again(facts: Facts, crew: Crew, again: Waves) -> Finding:
+    count = len(crew.workers)
+    span_s = crew.until_s - max(crew.from_s, crew.first_work_s)
+    return Finding(
+        slug=SLUG,
+        variant="straggler-in-each-wave",
+        cause=f"In {again.count} waves of work one of {count} {crew.title} goes on alone after the others have run out"
+        f" of it, for {again.alone_s:.1f} s together.",
+        lost_core_s=again.idle_core_s,
+        lost_share=again.idle_core_s / facts.capacity_core_s,
+        confidence=0.8 - (0.2 if crew.kind == THREADS else 0.0),
+        evidence=(
+            Evidence(
+                f"{again.count} times a single worker was busy while {count - 1} others were idle,"
+                f" {again.alone_s / again.count:.1f} s each time on average",
+                again.alone_s, "s", crew.boss.pid, None, again.from_s, again.until_s,
+            ),
+            Evidence(
+                f"between these times there was work for all cores: {again.full_share:.0%} of the parallel part",
+                again.full_share, "share",
+            ),
+            Evidence(
+                f"{again.idle_core_s:.1f} core-s of capacity were idle in these times, and the process that hands work"
+                f" out used {again.boss_cores:.2f} cores",
+                again.idle_core_s, "core-s", crew.boss.pid,
+            ),
+        ),
+        remedy=Remedy(
+            "Let the next wave begin before the last task of this one has ended (an asynchronous search, or"
+            " `imap_unordered` and a new task for each result); or cut the longest tasks, and begin them first.",
+            ("tasks.sort(key=expected_seconds, reverse=True)",),
+            f"Python, where process {crew.boss.pid} hands work out",
+        ),
+        gain=_even(facts, span_s, again.work_s, again.room),
+        excluded=("serial-dispatch: there are times with work for all workers",),
+    )  # fmt: skip
 
 
 def _confidence(crew: Crew, tail: Ends) -> float:
@@ -161,12 +213,14 @@ def _remedy(crew: Crew, tail: Ends) -> Remedy:
 
 
 def _gain(facts: Facts, crew: Crew, tail: Ends) -> Gain:
-    span_s = crew.until_s - max(crew.from_s, crew.first_work_s)
-    even_s = tail.work_s / tail.room
+    return _even(facts, crew.until_s - max(crew.from_s, crew.first_work_s), tail.work_s, tail.room)
+
+
+def _even(facts: Facts, span_s: float, work_s: float, room: float) -> Gain:
     rest_s = max(facts.wall_s - span_s, 0.0)
-    factor = facts.wall_s / max(rest_s + even_s, 1e-3)
+    factor = facts.wall_s / max(rest_s + work_s / room, 1e-3)
     return Gain(
         max(factor, 1.0),
-        f"{tail.work_s:.1f} core-s of work spread evenly over {tail.room:.0f} cores take {even_s:.1f} s instead of"
+        f"{work_s:.1f} core-s of work spread evenly over {room:.0f} cores take {work_s / room:.1f} s instead of"
         f" {span_s:.1f} s; the other {rest_s:.1f} s stay",
     )

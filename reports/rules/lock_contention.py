@@ -140,7 +140,7 @@ def _of_lock(facts: Facts, lock: Lock, queue: Queueing) -> Finding | None:
     where = f"; they are met in {place}" if place and stacks.in_program else ""
     who = f"{len(queue.threads)} {'processes' if across else 'threads'}"
     words = (
-        f"{who} queue for one lock at {lock.address:#x} in process {lock.pids[0]}{where}.",
+        f"{who} queue for one lock at {lock.address:#x} in process {next(iter(lock.pids), '?')}{where}.",
         f"{lock.waiters_mean:.1f} threads waited for it while anybody did, {queue.waited_s:.1f} s in all",
     )
     confidence = 0.85 if stacks.in_program else 0.6 if across else 0.5
@@ -182,7 +182,7 @@ def _queued(
 
 def _queue_evidence(facts: Facts, queue: Queueing, waited: str, crowded: float) -> Iterator[Evidence]:
     span = queue.stretch
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(waited, queue.waited_s, "s", **when)
     yield Evidence(
         f"the {len(queue.threads)} of them used {queue.busy_cores:.2f} cores together",
@@ -258,7 +258,7 @@ _SERVER_REMEDY = Remedy(
 
 def _server_evidence(facts: Facts, found: Served) -> Iterator[Evidence]:
     span, server = found.stretch, found.server
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(
         f"process {server.pid} used {found.busy:.2f} cores in answering",
         found.busy,
@@ -296,14 +296,14 @@ def _of_actor(facts: Facts, calls: ActorQueue) -> Finding:
     return Finding(
         slug=SLUG,
         variant="ray-actor",
-        cause=f"Every call goes to the one Ray actor {calls.name} (process {calls.actor.pid}), which runs one at a time.",
+        cause=f"Every call goes to the one Ray actor {calls.name} (process {calls.actor.pid}): one runs at a time.",
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
         confidence=0.85 if waiting >= 2 else 0.65,
         evidence=tuple(_actor_evidence(facts, calls, span)),
         remedy=Remedy(
-            f"Keep {cores} actors, one for each core, and spread the calls; or make the state an argument, and the method"
-            " a task.",
+            f"Keep {cores} actors, one for each core, and spread the calls; or make the state an argument, and the"
+            " method a task.",
             (
                 f"actors = [{calls.name}.remote() for _ in range({cores})]",
                 "pool = ray.util.ActorPool(actors)",
@@ -320,7 +320,7 @@ def _of_actor(facts: Facts, calls: ActorQueue) -> Finding:
 
 
 def _actor_evidence(facts: Facts, calls: ActorQueue, span: Stretch) -> Iterator[Evidence]:
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     yield Evidence(
         f"actor {calls.name} was busy on {calls.busy:.2f} cores", calls.busy, "cores", calls.actor.pid, **when
     )

@@ -70,7 +70,7 @@ def _finding(facts: Facts, waits: DeviceWaits, variant: str, faults: int) -> Fin
 
 def _evidence(facts: Facts, waits: DeviceWaits, faults: int) -> Iterator[Evidence]:
     span, strain = waits.stretch, facts.strain
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     rate = faults / span.length_s
     yield Evidence(f"{faults:,} page faults had to read from disk: {rate:,.0f} a second", rate, "1/s", **when)
     if strain.limit_bytes is not None and strain.used_peak_bytes is not None:
@@ -109,8 +109,8 @@ def _remedy(facts: Facts, waits: DeviceWaits) -> Remedy:
         )
     more = 2 * limit // _MIB
     return Remedy(
-        f"Raise the memory limit from {limit / _MIB:.0f} MiB to what the workers touch together{fewer}, or let them work"
-        " through smaller blocks.",
+        f"Raise the memory limit from {limit / _MIB:.0f} MiB to what the workers touch together{fewer}, or let them"
+        " work through smaller blocks.",
         (
             f"docker run --memory={more}m …           # container",
             f"systemd-run -p MemoryMax={more}M …      # service",

@@ -2,7 +2,8 @@
 
 What it sees: several workers of which one at a time has a task, while the others wait where tasks arrive and the
 caller waits for a result; the task goes from worker to worker. Or an event loop whose thread sleeps in a blocking
-call, or computes, inside of one of its own callbacks instead of waiting for its sockets.
+call, or computes, inside of one of its own callbacks instead of waiting for its sockets. Or a pool that never gets a
+task while its parent computes.
 
 Why it costs: a pool gives speed only while several tasks are in flight. With one in flight it is a plain loop with
 messages added. An event loop that is blocked in one request serves no other request in that time.
@@ -22,13 +23,14 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import Finding
-from corelens.reports.rules.serial import crews, event_loops, ray
+from corelens.reports.rules.serial import crews, event_loops, idle_pools, ray
 
 SLUG = "serial-dispatch"
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Look at each crew, at a driver of Ray that uses one worker, and at each event loop."""
+    """Look at each crew, at a driver of Ray that uses one worker, at pools without tasks, and at each event loop."""
     yield from crews.findings(facts, SLUG)
     yield from ray.findings(facts, SLUG)
+    yield from idle_pools.findings(facts, SLUG)
     yield from event_loops.findings(facts, SLUG)

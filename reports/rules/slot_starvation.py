@@ -12,8 +12,8 @@ What to do: reserve what a task uses: `num_cpus=1` for one thread, fractions for
 custom resource or of memory; give a pool as many workers as there are cores for it.
 
 When it is wrong: the queue itself is inside the scheduler, where it is not seen from outside, so that a program with
-only so many tasks looks alike, and so does one that submits the next task when it has the result of the last. Native code
-that runs on one thread by a limit is another cause. All of these lower the confidence.
+only so many tasks looks alike, and so does one that submits the next task when it has the result of the last. Native
+code that runs on one thread by a limit is another cause. All of these lower the confidence.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.places import passes_through, samples_of, top_place
-from corelens.reports.facts.slots import BusySlots, pool_slots, ray_slots, results_seen
+from corelens.reports.facts.slots import BusySlots, caller_share, pool_slots, ray_slots, results_seen
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 
 SLUG = "slot-starvation"
 
 # A worker whose GIL is free for more than this runs native code: that it uses one thread may be a limit's doing.
 LEAST_HELD_SHARE = 0.5
+# A caller that is idle in more of the bins than this has handed over its tasks beforehand.
+CALLER_ACTS_SHARE = 0.05
 # With fewer results for each slot than this, there may have been no more tasks than slots.
 LEAST_RESULTS_PER_SLOT = 3
 _INNER_POOLS = ("/joblib/parallel.py",)
@@ -92,7 +94,7 @@ def _cause(found: BusySlots, variant: str) -> str:
 
 
 def _evidence(found: BusySlots) -> Iterator[Evidence]:
-    when = {"from_s": found.stretch.from_s, "until_s": found.stretch.until_s}
+    when = found.stretch.when
     yield Evidence(
         f"{found.at_once:.2f} workers were busy at a time, on one thread each", found.at_once, None, **when
     )
@@ -111,6 +113,12 @@ def _against(facts: Facts, found: BusySlots, variant: str) -> Iterator[Evidence]
             f"the busy workers held their GIL only {found.held / found.at_once:.0%} of the time: they run native code,"
             " whose threads may be limited",
             found.held, "share",
+        )  # fmt: skip
+    acts = caller_share(facts, found)
+    if acts > CALLER_ACTS_SHARE:
+        yield Evidence(
+            f"the caller acted in {acts:.0%} of the time, as one does that sends the next task when it has a result",
+            acts, "share", found.caller.pid,
         )  # fmt: skip
     if variant == "num-cpus-too-large":
         return

@@ -19,17 +19,16 @@ carries state from one item to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from corelens.reports.facts import waits
-from corelens.reports.facts.code_places import in_sampler, is_startup, loads_here, place, work
+from corelens.reports.facts.code_places import in_sampler
 from corelens.reports.facts.crew import THREADS, crews
-from corelens.reports.facts.crew_time import idle_core_s
-from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
+from corelens.reports.facts.facts import Facts, ThreadFacts
 from corelens.reports.facts.handing import Handing, handing, moves_much
 from corelens.reports.facts.handing_costs import MOST_GAIN
-from corelens.reports.facts.stack_samples import StackSample
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
+from corelens.reports.rules import producing_alone
+from corelens.reports.rules.producing_alone import IN_ONE_SHARE, active, cheaper_sampler, part_of
 
 SLUG = "slow-producer"
 _LOADER = "dataloader-worker"
@@ -42,8 +41,6 @@ _TASK_WAIT = 0.4
 _MOST_WAKES_PER_CORE_S = 1000.0
 # Part of the samples that must show work of its own; fewer than three prove little.
 _WORK_SHARE, _FEW = 0.6, 3
-_IN_ONE_SHARE = 0.5
-_BUSY_SHARE = 0.7
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -52,12 +49,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     for crew in crews(facts):
         if crew.kind != THREADS:
             known = handing(facts, crew)
-            asks = _part(_active(facts, crew.boss, known.busiest), in_sampler) >= _IN_ONE_SHARE
+            asks = part_of(active(facts, crew.boss, known.busiest), in_sampler) >= IN_ONE_SHARE
             if _is_slow(known, asks):
                 found = True
                 yield _finding(facts, known, asks)
     if not found:
-        yield from _alone(facts)
+        yield from producing_alone.findings(facts, SLUG)
 
 
 def _is_slow(handing: Handing, asks: bool) -> bool:
@@ -96,7 +93,7 @@ def _finding(facts: Facts, known: Handing, asking: bool) -> Finding:
         lost_share=time.idle_core_s / facts.capacity_core_s,
         confidence=_confidence(known),
         evidence=tuple(_evidence(known)),
-        remedy=(_cheaper_batches() if batches else _cheaper_sampler()) if asking else _move(known),
+        remedy=(_cheaper_batches() if batches else cheaper_sampler()) if asking else _move(known),
         gain=_gain(facts, known, asking),
         against=_against(known),
         excluded=(
@@ -152,18 +149,6 @@ def _move(known: Handing) -> Remedy:
     )
 
 
-def _cheaper_sampler() -> Remedy:
-    return Remedy(
-        "Choosing a trial costs more than running it: use a cheaper sampler or fewer candidates, choose for several"
-        " trials at once, or give each worker its own study on shared storage, so that all of them choose.",
-        (
-            "sampler = optuna.samplers.RandomSampler()",
-            "sampler = optuna.samplers.TPESampler(n_ei_candidates=8, multivariate=False)  # or this",
-        ),
-        "Python, where the study is created",
-    )
-
-
 def _cheaper_batches() -> Remedy:
     return Remedy(
         "Choosing the samples of a batch costs more than loading them, and no worker can take part in it: draw the"
@@ -192,107 +177,3 @@ def _gain(facts: Facts, known: Handing, asking: bool) -> Gain:
         f"{known.boss_run_s:.1f} core-s of preparation and {known.worker_run_s:.1f} core-s of tasks take"
         f" {total_s / time.room:.1f} s on {time.room:.0f} cores instead of {time.span_s:.1f} s",
     )
-
-
-def _active(facts: Facts, process: ProcessFacts, thread: ThreadFacts) -> list[StackSample]:
-    return [
-        one
-        for one in facts.samples_of(process)
-        if one.tid == thread.tid and one.active is not False and not is_startup(one)
-    ]
-
-
-def _part(samples: list[StackSample], is_so: Callable[[StackSample], bool]) -> float:
-    total = sum(one.samples for one in samples)
-    return sum(one.samples for one in samples if is_so(one)) / total if total else 0.0
-
-
-def _alone(facts: Facts) -> Iterator[Finding]:
-    """One thread works, and what it mostly does could be done by others or for less."""
-    root = facts.root
-    thread = max(root.threads, key=lambda each: each.run_s, default=None)
-    if thread is None or thread.run_s < _BUSY_SHARE * facts.wall_s or facts.report.capacity.cores < 1.5:
-        return
-    if facts.report.cpu.used_core_s > 1.2 * thread.run_s:
-        return
-    samples = _active(facts, root, thread)
-    if sum(one.samples for one in samples) < _FEW:
-        return
-    loading, choosing = _part(samples, loads_here), _part(samples, in_sampler)
-    if loading >= _IN_ONE_SHARE:
-        yield _loads_in_main(facts, thread, samples, loading)
-    elif choosing >= _IN_ONE_SHARE:
-        yield _chooses_alone(facts, thread, samples, choosing)
-
-
-def _idle(facts: Facts) -> float:
-    return idle_core_s(facts, range(len(facts.report.timeline.busy_cores)))
-
-
-def _shown(samples: list[StackSample], part: float, what: str) -> tuple[Evidence, ...]:
-    places = [frame for one in samples if (frame := work(one)) is not None]
-    where = f", as in {place(places[-1])}" if places else ""
-    total = sum(one.samples for one in samples)
-    return (
-        Evidence(f"{part:.0%} of {total} samples of the busy thread show it {what}{where}", part, "share"),
-    )
-
-
-def _loads_in_main(facts: Facts, thread: ThreadFacts, samples: list[StackSample], part: float) -> Finding:
-    idle, room = _idle(facts), facts.report.capacity.cores
-    # Loading overlaps with the rest, and the cores share all of it.
-    left = max(1 - part, 1 / room)
-    active_s = thread.run_s * 0.95
-    factor = facts.wall_s / (facts.wall_s - active_s + active_s * left)
-    return Finding(
-        slug=SLUG,
-        variant="main-process-loads",
-        cause=f"The DataLoader of process {facts.root.pid} ({facts.root.role}) has no workers, so that the main"
-        f" thread loads for {part:.0%} of its time and trains in the rest.",
-        lost_core_s=idle * part,
-        lost_share=idle * part / facts.capacity_core_s,
-        confidence=0.85,
-        evidence=(
-            *_shown(samples, part, "loading a batch"),
-            Evidence(
-                f"thread {thread.tid} was on a core for {thread.run_s:.1f} of {facts.wall_s:.1f} s, and hardly any"
-                " other thread was",
-                thread.run_s, "s", thread.pid, thread.tid,
-            ),
-            Evidence(f"{idle:.1f} core-s of capacity were idle", idle, "core-s"),
-        ),
-        remedy=Remedy(
-            f"Give the DataLoader {max(1, round(room))} workers that stay.",
-            (f"DataLoader(..., num_workers={max(1, round(room))}, persistent_workers=True)",),
-            "Python, where the DataLoader is made",
-        ),
-        gain=Gain(factor, f"loading ({part:.0%}) overlaps with training and is shared by {room:.0f} cores"),
-        explains=("capped-native-threads",),
-    )  # fmt: skip
-
-
-def _chooses_alone(facts: Facts, thread: ThreadFacts, samples: list[StackSample], part: float) -> Finding:
-    idle, waited = _idle(facts), thread.doing.get(waits.LOCK, 0.0)
-    lost = thread.run_s * part + idle * part
-    return Finding(
-        slug=SLUG,
-        variant="sampler",
-        cause=f"Process {facts.root.pid} ({facts.root.role}) spends {part:.0%} of its time in an Optuna sampler that"
-        " chooses the next trial: more than in the trials.",
-        lost_core_s=min(lost, facts.capacity_core_s),
-        lost_share=min(lost / facts.capacity_core_s, 1.0),
-        confidence=0.75,
-        evidence=(
-            *_shown(samples, part, "choosing parameters"),
-            Evidence(
-                f"thread {thread.tid} was on a core for {thread.run_s:.1f} of {facts.wall_s:.1f} s and waited for a"
-                f" lock for {waited:.1f} s",
-                thread.run_s, "s", thread.pid, thread.tid,
-            ),
-            Evidence(f"{idle:.1f} core-s of capacity were idle", idle, "core-s"),
-        ),
-        remedy=_cheaper_sampler(),
-        gain=Gain(
-            1 / max(1 - part, 1 / MOST_GAIN), f"without the sampler {1 - part:.0%} of the time remain", at_least=True
-        ),
-    )  # fmt: skip

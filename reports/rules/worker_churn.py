@@ -13,8 +13,8 @@ a DataLoader; keep Ray actors and give them one trial after the other. What a ta
 initializer of the pool.
 
 When it is wrong: workers that are replaced seldom, and long after they began, cost little however many there were in
-the end. Processes that lived shorter than the time between two looks may have been missed, so that the number of births is
-a lower bound. The cost of a start is taken from the cheapest worker and from the parent's own imports: tasks that
+the end. Processes that lived shorter than the time between two looks may have been missed, so that the number of births
+is a lower bound. The cost of a start is taken from the cheapest worker and from the parent's own imports: tasks that
 all do the same import hide in it.
 """
 
@@ -98,7 +98,7 @@ def _cause(found: Respawning, variant: str) -> str:
 
 def _evidence(facts: Facts, found: Respawning) -> Iterator[Evidence]:
     span = found.stretch
-    when = {"from_s": span.from_s, "until_s": span.until_s}
+    when = span.when
     count = len(found.members)
     yield Evidence(
         f"{count} workers were born in {span.length_s:.1f} s, {found.at_once} at once at most",

@@ -72,7 +72,6 @@ def _blocked(
         or others > _OTHERS_CORES
     ):
         return None
-    kind = max(_BLOCKING, key=lambda what: thread.doing.get(what, 0.0))
     left = max(1 - blocked_s / facts.wall_s, 1 / _MOST_GAIN)
     lost = idle_core_s(facts, _bins(facts, thread)) * blocked_s / lived_s
     return Finding(
@@ -83,21 +82,7 @@ def _blocked(
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
         confidence=0.85,
-        evidence=(
-            Evidence(
-                f"the thread of the event loop (thread {thread.tid}) was blocked for {blocked_s:.1f} of"
-                f" {lived_s:.1f} s, mostly on {waits.LABELS[kind]}",
-                blocked_s, "s", process.pid, thread.tid, from_s, until_s,
-            ),
-            Evidence(
-                f"it waited for its sockets, as an idle loop does, for {polled_s:.1f} s",
-                polled_s, "s", process.pid, thread.tid,
-            ),
-            Evidence(
-                f"its stack showed {place(where)} beneath the loop's _run_once, blocked",
-                float(_weight(inside)), "samples", process.pid, thread.tid,
-            ),
-        ),
+        evidence=tuple(_blocked_evidence(thread, (from_s, until_s), place(where), _weight(inside))),
         remedy=_off_the_loop(where.function),
         gain=Gain(
             1 / left,
@@ -108,6 +93,30 @@ def _blocked(
         excluded=("an idle service: its loop would wait in epoll, not in a call of its own",),
         explains=("io-bound", "lock-contention"),
     )  # fmt: skip
+
+
+def _blocked_evidence(
+    thread: ThreadFacts, lived: tuple[float, float], where: str, seen: int
+) -> Iterator[Evidence]:
+    blocked_s = sum(thread.doing.get(what, 0.0) for what in _BLOCKING)
+    polled_s = thread.doing.get(waits.POLL, 0.0)
+    kind = max(_BLOCKING, key=lambda what: thread.doing.get(what, 0.0))
+    yield Evidence(
+        f"the thread of the event loop (thread {thread.tid}) was blocked for {blocked_s:.1f} of"
+        f" {lived[1] - lived[0]:.1f} s, mostly on {waits.LABELS[kind]}",
+        blocked_s, "s", thread.pid, thread.tid, *lived,
+    )  # fmt: skip
+    yield Evidence(
+        f"it waited for its sockets, as an idle loop does, for {polled_s:.1f} s",
+        polled_s, "s", thread.pid, thread.tid,
+    )  # fmt: skip
+    yield Evidence(
+        f"its stack showed {where}, blocked, as a callback of the loop",
+        float(seen),
+        "samples",
+        thread.pid,
+        thread.tid,
+    )
 
 
 def _off_the_loop(function: str) -> Remedy:
@@ -147,20 +156,7 @@ def _computing(
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
         confidence=0.7 if _weight(inside) < 3 else 0.8,
-        evidence=(
-            Evidence(
-                f"the thread of the event loop (thread {thread.tid}) was on a core for {thread.run_s:.1f} of"
-                f" {lived_s:.1f} s and waited for its sockets for {thread.doing.get(waits.POLL, 0.0):.1f} s",
-                thread.run_s, "s", process.pid, thread.tid, from_s, until_s,
-            ),
-            Evidence(
-                f"its stack showed {place(where)} beneath the loop's _run_once in {_weight(inside)} samples",
-                float(_weight(inside)), "samples", process.pid, thread.tid,
-            ),
-            Evidence(
-                f"{lost:.1f} core-s of capacity were idle at that time", lost, "core-s", None, None, from_s, until_s
-            ),
-        ),
+        evidence=tuple(_computing_evidence(thread, (from_s, until_s), place(where), _weight(inside), lost)),
         remedy=Remedy(
             f"Hand the computation to {room:.0f} processes; threads would not do, they would share one interpreter.",
             (
@@ -175,3 +171,20 @@ def _computing(
         ),
         explains=("capped-native-threads",),
     )  # fmt: skip
+
+
+def _computing_evidence(
+    thread: ThreadFacts, lived: tuple[float, float], where: str, seen: int, lost: float
+) -> Iterator[Evidence]:
+    yield Evidence(
+        f"the thread of the event loop (thread {thread.tid}) was on a core for {thread.run_s:.1f} of"
+        f" {lived[1] - lived[0]:.1f} s and waited for its sockets for {thread.doing.get(waits.POLL, 0.0):.1f} s",
+        thread.run_s, "s", thread.pid, thread.tid, *lived,
+    )  # fmt: skip
+    yield Evidence(
+        f"its stack showed {where} as a callback of the loop in {seen} samples",
+        float(seen), "samples", thread.pid, thread.tid,
+    )  # fmt: skip
+    yield Evidence(
+        f"{lost:.1f} core-s of capacity were idle at that time", lost, "core-s", None, None, *lived
+    )
