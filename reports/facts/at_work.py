@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
@@ -43,6 +44,8 @@ class AtWork:
         return tuple({process.life: process for process, _ in self.threads}.values())
 
 
+# Several rules ask for it, one after the other, about the same facts.
+@lru_cache(maxsize=1)
 def at_work(facts: Facts) -> AtWork | None:
     """The stretch from the first to the last moment at which most of the usual number of threads computed."""
     step_s = facts.report.timeline.step_s

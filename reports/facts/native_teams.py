@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.owned import (
@@ -165,6 +165,8 @@ class Contention:
         return team.kind != OPENMP_GNU or told or team.size <= self.cores
 
 
+# Several rules ask for it, one after the other, about the same facts.
+@lru_cache(maxsize=1)
 def contention(facts: Facts) -> Contention | None:
     """Who crowds the cores with pools at work; None where no pool worked."""
     step_s = facts.report.timeline.step_s
