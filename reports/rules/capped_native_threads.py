@@ -55,11 +55,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     if native is None or found is None:
         return
     work = native.work
-    cores, used = facts.report.capacity.cores, work.run_s / work.length_s
+    # At least the core of the call, of which others may have taken a part.
+    cores, used = facts.report.capacity.cores, max(1.0, work.run_s / work.length_s)
     idle = cores - used
     if idle < _IDLE_CORES:
         return
-    factor = 1 / (found.held_share + (1 - found.held_share) / (cores / max(used, 1.0)))
+    factor = 1 / (found.held_share + (1 - found.held_share) / (cores / used))
     yield Finding(
         slug=SLUG,
         variant=found.variant,
@@ -133,7 +134,7 @@ def _evidence(found: _Capped, work: AtWork, idle: float, cores: float) -> tuple[
             found.held_share, "share", pid, from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence(
-            f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores",
+            f"{idle:.1f} of {cores:.3g} cores were left unused by the program", idle, "cores",
             from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence("no thread of a native pool worked beside it", 0.0, "threads", pid),
