@@ -154,7 +154,8 @@ def _evidence(
             share, "share", worker.pid,
         ),
         Evidence(
-            f"{idle:.1f} of {cores:.3g} cores were left unused by the program", idle, "cores", from_s=work.from_s, until_s=work.until_s
+            f"{idle:.1f} of {cores:.3g} cores were left unused by the program", idle, "cores",
+            from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence(
             f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes",
