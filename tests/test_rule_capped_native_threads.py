@@ -28,7 +28,9 @@ def test_a_variable_that_was_read_proves_it_better() -> None:
 
 def with_gil_held(known: Facts) -> Facts:
     """Python code computes, not native code."""
-    held = tuple(replace(gil, held_share=0.9) for gil in known.report.gil)
+    held = tuple(
+        replace(gil, held_share_by_bin=tuple(0.9 for _ in gil.held_share_by_bin)) for gil in known.report.gil
+    )
     return replace(known, report=replace(known.report, gil=held))
 
 

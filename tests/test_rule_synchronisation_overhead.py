@@ -54,3 +54,25 @@ def test_without_the_variable_it_is_the_number_of_processes() -> None:
     assert not list(check(known))
     (finding,) = process_oversubscription.check(known)
     assert finding.variant == "procs-x-openmp-team"
+
+
+def asleep(known: Facts, run_s: float, sleeps: int) -> Facts:
+    """The pool of one caller, whose threads went to sleep often."""
+    threads = tuple(
+        replace(thread, run_s=run_s, voluntary=sleeps) if thread.owner.label == "OpenBLAS (scipy)" else thread
+        for thread in known.root.threads
+    )
+    root = replace(known.root, threads=threads)
+    return replace(known, processes=(root,), root=root)
+
+
+def test_pieces_as_short_as_a_wake_up_leave_no_work() -> None:
+    (finding,) = check(asleep(fires(SLUG), run_s=1.0, sleeps=200_000))
+    assert (finding.gain.factor, finding.gain.at_least) == (5.0, True)
+    assert "pieces of 5.0 us" in finding.gain.reasoning
+
+
+def test_longer_pieces_that_wait_in_user_code_are_not_predicted() -> None:
+    (finding,) = check(asleep(fires(SLUG), run_s=1.0, sleeps=5_000))
+    assert finding.gain.factor is None
+    assert finding.against

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
@@ -11,6 +12,8 @@ from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 # Wanting a core for half of the stretch makes a thread one that computes; less is coordination.
 _AT_WORK = 0.5
 _LEAST_S = 1.0
+# Start-up and imports are Python code, which holds the GIL in nearly every look.
+_FREE = 0.5
 # Start-up runs on one core, and so falls below it where two threads or more compute afterwards.
 _MOST = 0.6
 
@@ -41,6 +44,8 @@ class AtWork:
         return tuple({process.life: process for process, _ in self.threads}.values())
 
 
+# Several rules ask for it, one after the other, about the same facts.
+@lru_cache(maxsize=1)
 def at_work(facts: Facts) -> AtWork | None:
     """The stretch from the first to the last moment at which most of the usual number of threads computed."""
     step_s = facts.report.timeline.step_s
@@ -56,14 +61,33 @@ def at_work(facts: Facts) -> AtWork | None:
     return _between(facts, min(busy), max(busy) + 1)
 
 
-def while_busiest(facts: Facts) -> AtWork | None:
-    """The stretch in which the thread that computed most did so; None where it was short."""
+@dataclass(frozen=True, slots=True)
+class Native:
+    """A stretch in which the thread that computed most did so without the GIL."""
+
+    process: ProcessFacts
+    work: AtWork
+    held_share: float
+    """Part of that time for which the process's GIL was held."""
+
+
+def in_native_code(facts: Facts) -> Native | None:
+    """When the thread that computed most was in code that had let go of the GIL; None where it hardly was."""
     step_s = facts.report.timeline.step_s
-    thread = max(facts.threads, key=lambda one: one.run_s, default=None)
-    busy = [place for place, value in (_wanted(thread) if thread else {}).items() if value >= step_s / 2]
-    if not busy or (max(busy) + 1 - min(busy)) * step_s < _LEAST_S:
+    pairs = [(process, thread) for process in facts.processes for thread in process.threads]
+    process, thread = max(pairs, key=lambda pair: pair[1].run_s)
+    gil = next((one for one in facts.report.gil if one.pid == process.pid), None)
+    held = (
+        {}
+        if gil is None
+        else {place: share for place, share in enumerate(gil.held_share_by_bin) if share is not None}
+    )
+    wanted = _wanted(thread)
+    free = [place for place, share in held.items() if share < _FREE and wanted.get(place, 0.0) >= step_s / 2]
+    if not free or (max(free) + 1 - min(free)) * step_s < _LEAST_S:
         return None
-    return _between(facts, min(busy), max(busy) + 1)
+    inside = [share for place, share in held.items() if min(free) <= place <= max(free)]
+    return Native(process, _between(facts, min(free), max(free) + 1), sum(inside) / len(inside))
 
 
 def _between(facts: Facts, first: int, last: int) -> AtWork:

@@ -14,11 +14,16 @@ CROWDED = 1.3
 _POOLS_SHARE = 0.2
 # With so many runnable threads per core, a team's slowest thread nearly always waits for a core: measured gains
 # of limiting spinning pools were 4.6 (large products, the least sensitive) to 255 from there on.
-_HOPELESS = 3.0
+_HOPELESS = 2.5
+# Falling asleep on a futex and being woken takes about as long by itself, so that no work is left in such a piece.
+_NOTHING_BUT_WAKING_US = 8.0
+# Threads that sleep so often work on pieces of less than a millisecond.
+_SHORT_PIECES_PER_S = 1000.0
+_LITTLE = 0.1
 # Kernel time of a program that computes; what goes beyond is waking, sleeping and switching.
 _ORDINARY_SYSTEM_SHARE = 0.05
 # A sleep and a wake-up cost about as much outside the kernel (spinning first, cold caches after) as in it:
-# measured 0.9 to 1.3 times over teams of 2, 16 and 32 threads of libgomp.
+# measured 0.8 to 1.0 times (2.0 once) over teams of 2, 12, 16 and 32 threads of libgomp.
 _OUTSIDE_PER_KERNEL_S = 1.0
 _MOST_WASTED = 0.8
 SPIN_GAIN = 5.0
@@ -47,8 +52,8 @@ def cost(facts: Facts, found: Contention) -> Cost:
     spun_s = found.pool_run_s * found.spin_share
     slept_s = _sleeping_waste(found) * (1 - found.spin_share)
     if found.spin_share < 0.5:
-        return _but_others(facts, Cost(slept_s + spun_s, _sleeping_gain(found, slept_s), 0.85, ()))
-    if found.crowding >= _HOPELESS or calls_lapack(facts, found):
+        return _but_others(facts, _sleeping(found, slept_s + spun_s))
+    if found.crowding >= _HOPELESS or _cannot_fit(found) or calls_lapack(facts, found):
         return _but_others(facts, Cost(slept_s + spun_s, _spinning_gain(found), 0.9, ()))
     unclear = Evidence(
         "no thread of the pools went to sleep, and calls that take much longer than a time slice would look the same:"
@@ -63,6 +68,41 @@ _UNKNOWN = Gain(
     None,
     "it cannot be told from the recording: calls shorter than a time slice gain more than 5 times, calls of seconds"
     " next to nothing; compare one run with the limit",
+)
+
+
+def _sleeping(found: Contention, wasted_s: float) -> Cost:
+    """Pools whose threads sleep between pieces of work."""
+    slept = sum(thread.voluntary or 0 for team in found.teams for thread in team.threads)
+    piece_us = 1e6 * found.pool_run_s / max(slept, 1)
+    one_caller = len(found.processes) == 1 and max(found.callers.values()) == 1
+    if one_caller and piece_us <= _NOTHING_BUT_WAKING_US:
+        return Cost(max(wasted_s, found.pool_run_s), _waking_gain(found, piece_us), 0.85, ())
+    often = slept >= _SHORT_PIECES_PER_S * found.pool_run_s
+    if wasted_s < _LITTLE * found.used_s and often and _cannot_fit(found):
+        share = "a part of the core time of the pools' threads is work that their callers would do"
+        return Cost(found.pool_run_s, _UNKNOWN_WAIT, 0.75, (Evidence(share, found.pool_run_s, "core-s"),))
+    return Cost(wasted_s, _sleeping_gain(found, wasted_s), 0.85, ())
+
+
+def _waking_gain(found: Contention, piece_us: float) -> Gain:
+    return Gain(
+        SPIN_GAIN,
+        f"the pool's threads were woken for pieces of {piece_us:.1f} us, which is what falling asleep and waking takes"
+        f" by itself ({found.sleeps_per_s:,.0f} times per second); the one calling thread can do that work alone",
+        at_least=True,
+    )
+
+
+def _cannot_fit(found: Contention) -> bool:
+    """Whether one team alone has at least two threads per core, so that each piece takes turns."""
+    return any(team.size >= 2 * found.cores for team in found.teams)
+
+
+_UNKNOWN_WAIT = Gain(
+    None,
+    "it cannot be told from the recording: the kernel took little, and how much of the pools' time in user code went"
+    " into waiting at barriers needs samples of native code; compare one run with the limit",
 )
 
 
@@ -84,21 +124,23 @@ def _sleeping_waste(found: Contention) -> float:
 
 
 def _sleeping_gain(found: Contention, wasted_s: float) -> Gain:
+    most = wasted_s >= _MOST_WASTED * found.used_s
     left_s = max(found.used_s - wasted_s, 1e-9)
     return Gain(
-        found.used_s / left_s,
+        SPIN_GAIN if most else found.used_s / left_s,
         f"of {found.used_s:.1f} core-s, {found.system_s:.1f} went into the kernel, nearly all of it for putting"
         f" threads to sleep and waking them ({found.sleeps_per_s:,.0f} times per second), and about as much into what"
         f" that costs outside the kernel; {left_s:.1f} core-s of work stay",
+        at_least=most,
     )
 
 
 def _spinning_gain(found: Contention) -> Gain:
     return Gain(
         SPIN_GAIN,
-        f"every parallel piece ends when its slowest thread has had a core, and {found.runnable:.1f} runnable threads"
-        f" take turns on {found.cores:.3g} cores in slices of {slice_ms(found):.1f} ms, while pieces of work take"
-        " microseconds; the others spin meanwhile",
+        f"every parallel piece ends when its slowest thread has had a core; {found.runnable:.1f} runnable threads take"
+        f" turns on {found.cores:.3g} cores in slices of {slice_ms(found):.1f} ms, so that a piece much shorter than a"
+        " slice takes several of them, and the other threads spin meanwhile",
         at_least=True,
     )
 

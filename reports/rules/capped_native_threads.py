@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corelens.reports.facts.at_work import AtWork, while_busiest
+from corelens.reports.facts.at_work import AtWork, Native, in_native_code
 from corelens.reports.facts.facts import Facts, ProcessFacts
 from corelens.reports.facts.native_teams import COMPUTING
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
@@ -50,15 +50,17 @@ class _Capped:
 
 def check(facts: Facts) -> Iterator[Finding]:
     """At most one finding."""
-    work = while_busiest(facts)
-    found = _capped(facts, work) if work is not None else None
-    if work is None or found is None:
+    native = in_native_code(facts)
+    found = _capped(facts, native) if native is not None else None
+    if native is None or found is None:
         return
-    cores, used = facts.report.capacity.cores, work.run_s / work.length_s
+    work = native.work
+    # At least the core of the call, of which others may have taken a part.
+    cores, used = facts.report.capacity.cores, max(1.0, work.run_s / work.length_s)
     idle = cores - used
     if idle < _IDLE_CORES:
         return
-    factor = 1 / (found.held_share + (1 - found.held_share) / (cores / max(used, 1.0)))
+    factor = 1 / (found.held_share + (1 - found.held_share) / (cores / used))
     yield Finding(
         slug=SLUG,
         variant=found.variant,
@@ -79,13 +81,12 @@ def check(facts: Facts) -> Iterator[Finding]:
     )
 
 
-def _capped(facts: Facts, work: AtWork) -> _Capped | None:
+def _capped(facts: Facts, native: Native) -> _Capped | None:
     """The only worker that computes, where it does so in native code, alone."""
-    if len(work.threads) != 1 or work.own_run_s < _ON_CORE * work.length_s:
+    work, process, held = native.work, native.process, native.held_share
+    if len(work.threads) != 1 or work.own_wanted_s < _ON_CORE * work.length_s:
         return None
-    process, _ = work.threads[0]
-    held = next((one.held_share for one in facts.report.gil if one.pid == process.pid), None)
-    if held is None or held > _HELD_AT_MOST or _pool_works(process):
+    if held > _HELD_AT_MOST or _pool_works(process):
         return None
     told = facts.variables_now.get(process.life, process.variables)
     limit = next(
@@ -128,12 +129,12 @@ def _evidence(found: _Capped, work: AtWork, idle: float, cores: float) -> tuple[
     pid = found.process.pid
     said = [
         Evidence(
-            f"its thread was on a core {work.own_run_s / work.length_s:.0%} of the time and held the GIL"
+            f"its thread wanted a core {work.own_wanted_s / work.length_s:.0%} of the time, and the GIL was held"
             f" {found.held_share:.0%} of it: it computes in native code",
             found.held_share, "share", pid, from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence(
-            f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores",
+            f"{idle:.1f} of {cores:.3g} cores were left unused by the program", idle, "cores",
             from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence("no thread of a native pool worked beside it", 0.0, "threads", pid),

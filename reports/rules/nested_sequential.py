@@ -16,6 +16,7 @@ the remedy is the same, but no warning is to be expected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from corelens.reports.facts.at_work import AtWork, at_work
@@ -29,7 +30,10 @@ _SEQUENTIAL = ("_get_sequential_output", "SequentialBackend")
 _LOKY = "loky-worker"
 # Below half, the sequential level is one part of what the worker does among others.
 _LEAST_SHARE = 0.5
+_LIBRARY = re.compile(r"-packages/|/python3\.\d+t?/|^<")
 _IDLE_CORES = 0.5
+# By processes, because a level of threads may make new ones for each call.
+_LEAST_WORK = 0.1
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -37,12 +41,15 @@ def check(facts: Facts) -> Iterator[Finding]:
     work = at_work(facts)
     if work is None:
         return
-    found = [(one, share) for one in work.processes if (share := _share(facts, one)) >= _LEAST_SHARE]
+    busy = [one for one in facts.processes if one.run_s >= _LEAST_WORK * work.run_s]
+    found = [(one, share) for one in busy if (share := _share(facts, one)) >= _LEAST_SHARE]
     cores = facts.report.capacity.cores
-    idle = cores - work.run_s / work.length_s
+    # At least the core of the worker, of which others may have taken a part.
+    used = max(1.0, work.run_s / work.length_s)
+    idle = cores - used
     if not found or idle < _IDLE_CORES:
         return
-    factor = cores / max(work.run_s / work.length_s, 1e-9)
+    factor = cores / used
     lost_core_s = idle * work.length_s
     workers = [one for one, _ in found]
     daemonic = _is_daemonic(facts, workers[0])
@@ -57,7 +64,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         remedy=_remedy(workers, cores),
         gain=Gain(
             factor,
-            f"{cores:.3g} cores instead of {work.run_s / work.length_s:.2f}, if the inner level has as many tasks",
+            f"{cores:.3g} cores instead of {used:.2f}, if the inner level has as many tasks",
         ),
         excluded=("waiting: the worker was on a core all along, and no process below it computes",),
         explains=("load-imbalance", "serial-dispatch", "slot-starvation"),
@@ -92,15 +99,18 @@ def _is_below_threads(sample: StackSample) -> bool:
 
 
 def _caller(facts: Facts, process: ProcessFacts) -> str | None:
-    """The program's function that asked for the inner level."""
+    """The program's function that asked for the inner level, by itself or through a library."""
     for sample in facts.samples_of(process):
-        for frame, inner in zip(sample.frames, sample.frames[1:], strict=False):
-            if (
-                "/joblib/" in inner.file
-                and "Parallel.__call__" in inner.function
-                and "/joblib/" not in frame.file
-            ):
-                return frame.function
+        inner = [
+            place
+            for place, frame in enumerate(sample.frames)
+            if any(name in frame.function for name in _SEQUENTIAL)
+        ]
+        own = [
+            frame for frame in sample.frames[: inner[0] if inner else 0] if not _LIBRARY.search(frame.file)
+        ]
+        if own:
+            return own[-1].function
     return None
 
 
@@ -144,7 +154,8 @@ def _evidence(
             share, "share", worker.pid,
         ),
         Evidence(
-            f"{idle:.1f} of {cores:.3g} cores idled meanwhile", idle, "cores", from_s=work.from_s, until_s=work.until_s
+            f"{idle:.1f} of {cores:.3g} cores were left unused by the program", idle, "cores",
+            from_s=work.from_s, until_s=work.until_s,
         ),
         Evidence(
             f"process {worker.pid} used {worker.run_s:.1f} core-s and has no child that computes",
