@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from corelens.reports.facts.blocking import alive_s, blocked_in
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
+from corelens.reports.facts.file_locks import FileLock
 from corelens.reports.facts.owned import MAIN, PYTHON
 from corelens.reports.facts.stack_samples import DUMP, StackSample
 from corelens.reports.facts.stretches import Stretch, bins, shared
@@ -27,6 +28,8 @@ LEAST_STRETCH_S = 1.0
 ONE_AT_A_TIME = (0.6, 1.25)
 MORE_THAN_ONE = 1.25
 RARELY = 0.20
+# A file that is locked for less of the time than this is free when somebody looks.
+HELD_SHARE = 0.4
 # A client of a server process that answers in microseconds blocks at least so often.
 CLIENT_SWITCHES_PER_S = 200.0
 SERVER_BUSY = 0.5
@@ -125,7 +128,17 @@ def behind_busy_handler(facts: Facts) -> Queueing | None:
     if len(sleepers) < 2:
         return None
     found = _queueing(facts, [thread for thread in writers if _alike(thread, sleepers)], (SLEEP,))
-    return found if found is not None and takes_turns(facts, found) else None
+    if found is None or (disputed(facts, found) is None and not takes_turns(facts, found)):
+        return None
+    return found
+
+
+def disputed(facts: Facts, found: Queueing) -> FileLock | None:
+    """The file that two or more of them locked for themselves in turn, most of the time; None where none was seen."""
+    for lock in facts.file_locks:
+        if lock.held_share >= HELD_SHARE and len(set(lock.writers) & set(found.pids)) >= 2:
+            return lock
+    return None
 
 
 def takes_turns(facts: Facts, found: Queueing) -> bool:
