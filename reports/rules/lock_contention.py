@@ -91,8 +91,8 @@ def _of_files(facts: Facts) -> Iterator[Finding]:
 def _seen_words(queue: Queueing, seen: FileLock) -> tuple[str, str]:
     what = "the write lock of the SQLite database" if seen.is_sqlite else "the lock on the file"
     return (
-        f"{len(queue.threads)} workers take turns at {what} {seen.path or 'without a name'}; who does not have it sleeps"
-        " and tries again.",
+        f"{len(queue.threads)} workers take turns at {what} {seen.path or 'without a name'}; who does not have it"
+        " sleeps and tries again.",
         f"{len(seen.writers)} processes had it in turn, {seen.held_share:.0%} of the time; the workers slept"
         f" {queue.waited_s:.1f} s between attempts",
     )
