@@ -155,7 +155,8 @@ def _of_lock(facts: Facts, lock: Lock, queue: Queueing) -> Finding | None:
         return None
     across = lock.shared and len(lock.pids) > 1
     processes = [process for process in facts.processes if process.pid in lock.pids]
-    place = top_place(s for s in samples_of(facts, processes) if s.active is False and s.life is not None)
+    idle = [sample for sample in samples_of(facts, processes) if sample.active is False]
+    place = top_place(idle, {thread.tid for thread in queue.threads})
     where = f"; they are met in {place}" if place and stacks.in_program else ""
     who = f"{len(queue.threads)} {'processes' if across else 'threads'}"
     words = (

@@ -94,8 +94,8 @@ def _cause(found: BusySlots, variant: str) -> str:
     if variant == "idle-actors-hold-slots":
         names = " and ".join(_actors(found.spare))
         return (
-            f"Ray runs {found.slots} task at a time on {found.cores:.0f} cores, while actors of {names} hold slots and do"
-            " next to nothing"
+            f"Ray runs {found.slots} task at a time on {found.cores:.0f} cores, while actors of {names} hold slots and"
+            " do next to nothing"
         )
     if variant == RESERVED:
         return (
