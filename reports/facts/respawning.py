@@ -18,9 +18,9 @@ OVERLAP_S = 0.15
 # no work used 0.07 s more than their parent's start, and more where two of them ended at once.
 SPAWN_S = 0.05
 
-_EXECUTED = frozenset({"pool-worker-spawn", "loky-worker", "ray-worker"})
-_FORKED = frozenset({"pool-worker-fork", "pool-worker-forkserver"})
-_WORKERS = _EXECUTED | _FORKED | {"dataloader-worker", "child"}
+# A child of the fork server imports the main module of the program again, as a spawned one does.
+_EXECUTED = frozenset({"pool-worker-spawn", "pool-worker-forkserver", "loky-worker", "ray-worker"})
+_WORKERS = _EXECUTED | {"pool-worker-fork", "dataloader-worker", "child"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,18 @@ def _respawning(facts: Facts, parent: ProcessFacts) -> Respawning | None:
     executed = sum(member.role in _EXECUTED or _executes(parent, member) for member in members)
     is_executed = 2 * executed > len(members)
     return Respawning(
-        parent, tuple(members), at_once, _waves(facts, members), stretch, is_executed,
+        _who_asks(facts, parent), tuple(members), at_once, _waves(facts, members), stretch, is_executed,
         start_s=_start_s(facts, parent, members) if is_executed else 0.0,
         run_s=sum(member.run_s for member in members),
         cores=capacity_core_s(facts, stretch) / max(stretch.length_s, 1e-9),
     )  # fmt: skip
+
+
+def _who_asks(facts: Facts, parent: ProcessFacts) -> ProcessFacts:
+    """The program that wants the workers, where a fork server makes them for it."""
+    if parent.role != "forkserver" or parent.parent_pid is None:
+        return parent
+    return facts.process(parent.parent_pid) or parent
 
 
 def _is_worker(facts: Facts, process: ProcessFacts) -> bool:
