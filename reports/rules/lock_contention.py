@@ -254,7 +254,8 @@ def _of_server(facts: Facts, found: Served) -> Finding:
         cause=f"{len(clients)} workers wait for {what} {server.pid} at every access: it answers one request at a time.",
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
-        confidence=0.9 if manager else 0.6,
+        # A program that serves clients of its own making measures itself: that is what it is for.
+        confidence=0.9 if manager else 0.4 if server is facts.root else 0.6,
         evidence=tuple(_server_evidence(facts, found)),
         remedy=_SERVER_REMEDY,
         gain=_server_gain(facts, found, useful_s),
