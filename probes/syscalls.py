@@ -13,12 +13,14 @@ _X86_64 = {
     220: "semtimedop", 230: "clock_nanosleep", 232: "epoll_wait", 243: "mq_timedreceive", 247: "waitid",
     270: "pselect6", 271: "ppoll", 277: "sync_file_range", 281: "epoll_pwait", 288: "accept4",
     295: "preadv", 296: "pwritev", 299: "recvmmsg", 307: "sendmmsg", 426: "io_uring_enter",
+    327: "preadv2", 328: "pwritev2",
     441: "epoll_pwait2", 449: "futex_waitv",
 }  # fmt: skip
 # The generic table, which aarch64 and riscv64 share.
 _GENERIC = {
     4: "io_getevents", 22: "epoll_pwait", 25: "fcntl", 32: "flock", 63: "read", 64: "write", 65: "readv",
-    66: "writev", 67: "pread64", 68: "pwrite64", 69: "preadv", 70: "pwritev", 72: "pselect6", 73: "ppoll",
+    66: "writev", 67: "pread64", 68: "pwrite64", 69: "preadv", 70: "pwritev", 286: "preadv2", 287: "pwritev2",
+    72: "pselect6", 73: "ppoll",
     82: "fsync", 83: "fdatasync", 84: "sync_file_range", 95: "waitid", 98: "futex", 101: "nanosleep",
     115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait", 183: "mq_timedreceive",
     188: "msgrcv", 192: "semtimedop", 193: "semop", 202: "accept", 203: "connect", 206: "sendto",
@@ -35,7 +37,7 @@ WITH_FILE = frozenset(
     {
         "read", "write", "pread64", "pwrite64", "readv", "writev", "connect", "accept", "accept4", "sendto",
         "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "sendmmsg", "fcntl", "flock", "fsync", "fdatasync",
-        "sync_file_range", "preadv", "pwritev",
+        "sync_file_range", "preadv", "pwritev", "preadv2", "pwritev2",
     }
 )  # fmt: skip
 """Calls whose first argument is the descriptor of the file they wait for."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from corelens.reports.facts.facts import Facts, ProcessFacts
+from corelens.reports.facts.file_locks import FileLock
 from corelens.reports.facts.lock_waits import waits_for_work
 from corelens.reports.facts.stack_samples import DUMP, Frame, StackSample
 from corelens.reports.report import Lock
@@ -134,3 +135,28 @@ def client(pid: int) -> ProcessFacts:
     made = worker(pid, dict.fromkeys(range(20), 0.1), calls={("read", "socket"): 8.0})
     (main,) = made.threads
     return replace(made, threads=(replace(main, voluntary=20_000),))
+
+
+def sleepers() -> Facts:
+    """Three processes that compute and sleep beside each other, and write."""
+    busy = dict.fromkeys(range(20), 0.6)
+    made = [worker(n, busy, doing={"sleep": 4.0, "running": 6.0}) for n in (1, 2, 3)]
+    return facts(process(thread()), *(replace(each, write_bytes=1 << 20) for each in made))
+
+
+def test_sleeping_beside_each_other_is_no_queue() -> None:
+    assert not list(check(sleepers()))
+
+
+@pytest.mark.parametrize(("is_sqlite", "variant"), [(True, "sqlite-write-lock"), (False, "file-lock")])
+def test_a_file_that_they_lock_in_turn_proves_the_queue(is_sqlite: bool, variant: str) -> None:
+    lock = FileLock("/data/study.db", (1, 2, 3), 0.9, 0.0, is_sqlite)
+    (finding,) = check(replace(sleepers(), file_locks=(lock,)))
+    assert finding.variant == variant
+    assert "/data/study.db" in finding.cause
+    assert "90%" in finding.evidence[0].statement
+
+
+def test_a_file_that_is_mostly_free_proves_nothing() -> None:
+    lock = FileLock("/data/study.db", (1, 2, 3), 0.1, 0.0, True)
+    assert not list(check(replace(sleepers(), file_locks=(lock,))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from corelens.reports.facts.file_locks import FileLock
 from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
@@ -107,6 +108,8 @@ class Facts:
     """Python stacks, in the order in which they were taken."""
     strain: MemoryStrain = field(default_factory=MemoryStrain)
     """How near the program came to its memory limit."""
+    file_locks: tuple[FileLock, ...] = ()
+    """Files that were locked, those that were held longest first; none in recordings that did not look."""
     quotas: tuple[Quota, ...] = ()
     """CPU quotas that were in force, the inner one first."""
     variables_now: Mapping[Life, Mapping[str, str]] = field(default_factory=dict[Life, Mapping[str, str]])

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from corelens.reports.facts.blocking import alive_s, blocked_in
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
+from corelens.reports.facts.file_locks import FileLock
+from corelens.reports.facts.locks import CONVOY
 from corelens.reports.facts.owned import MAIN, PYTHON
 from corelens.reports.facts.stack_samples import DUMP, StackSample
 from corelens.reports.facts.stretches import Stretch, bins, shared
@@ -23,10 +25,14 @@ LEAST_SHARE = 0.20
 # Where the contenders together read for half of the time, one of them always waits for work: a queue.
 QUEUE_READS = 0.5
 LEAST_STRETCH_S = 1.0
+# Where hardly anybody runs, nobody holds the lock for long: the threads are idle.
+SOMEBODY_WORKS = 0.3
 # A busy handler sleeps while somebody else works: together they use one core, and hardly ever more than one.
 ONE_AT_A_TIME = (0.6, 1.25)
 MORE_THAN_ONE = 1.25
 RARELY = 0.20
+# A file that is locked for less of the time than this is free when somebody looks.
+HELD_SHARE = 0.4
 # A client of a server process that answers in microseconds blocks at least so often.
 CLIENT_SWITCHES_PER_S = 200.0
 SERVER_BUSY = 0.5
@@ -78,8 +84,9 @@ def behind_lock(facts: Facts, lock: Lock) -> Queueing | None:
         for thread in python_threads(facts)
         if thread.pid in lock.pids and _mostly(thread, facts.wall_s, thread.doing.get(LOCK, 0.0))
     ]
-    found = _queueing(facts, [thread for thread in threads if _works(thread, facts.wall_s)], (LOCK,))
-    if found is None or lock.blocked_s < found.waited_s / 2:
+    at_it = [thread for thread in threads if _wants_it(thread, facts.wall_s, lock)]
+    found = _queueing(facts, [*at_it, *_winners(facts, lock, threads)] if at_it else [], (LOCK,))
+    if found is None or lock.blocked_s < found.waited_s / 2 or found.busy_cores < SOMEBODY_WORKS:
         return None
     return None if _reads_together_s(facts, found) >= QUEUE_READS * found.stretch.length_s else found
 
@@ -125,7 +132,17 @@ def behind_busy_handler(facts: Facts) -> Queueing | None:
     if len(sleepers) < 2:
         return None
     found = _queueing(facts, [thread for thread in writers if _alike(thread, sleepers)], (SLEEP,))
-    return found if found is not None and takes_turns(facts, found) else None
+    if found is None or (disputed(facts, found) is None and not takes_turns(facts, found)):
+        return None
+    return found
+
+
+def disputed(facts: Facts, found: Queueing) -> FileLock | None:
+    """The file that two or more of them locked for themselves in turn, most of the time; None where none was seen."""
+    for lock in facts.file_locks:
+        if lock.held_share >= HELD_SHARE and len(set(lock.writers) & set(found.pids)) >= 2:
+            return lock
+    return None
 
 
 def takes_turns(facts: Facts, found: Queueing) -> bool:
@@ -162,6 +179,26 @@ def _writes(facts: Facts, thread: ThreadFacts) -> bool:
 
 def _mostly(thread: ThreadFacts, wall_s: float, spent_s: float) -> bool:
     return spent_s >= LEAST_SHARE * max(alive_s(thread, wall_s), LEAST_STRETCH_S)
+
+
+def _wants_it(thread: ThreadFacts, wall_s: float, lock: Lock) -> bool:
+    """Who works as well as waits; of threads that hardly ever get it, those that are woken to try again.
+
+    A lock is not fair: a thread that lets go of it and takes it at once may have it all the time.
+    """
+    return _works(thread, wall_s) or (lock.pattern == CONVOY and thread.tid != thread.pid)
+
+
+def _winners(facts: Facts, lock: Lock, waiting: list[ThreadFacts]) -> list[ThreadFacts]:
+    """Threads of the same processes that work most of the time, and wait for a lock at times."""
+    return [
+        thread
+        for thread in python_threads(facts)
+        if thread.pid in lock.pids
+        and thread not in waiting
+        and thread.doing.get(LOCK, 0.0) > 0
+        and thread.run_s >= 0.5 * max(alive_s(thread, facts.wall_s), LEAST_STRETCH_S)
+    ]
 
 
 def _works(thread: ThreadFacts, wall_s: float) -> bool:

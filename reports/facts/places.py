@@ -15,12 +15,19 @@ def samples_of(facts: Facts, processes: Iterable[ProcessFacts]) -> tuple[StackSa
     return tuple(sample for sample in facts.samples if id(sample.life) in lives)
 
 
+_OF_LOCKS = ("/multiprocessing/synchronize.py", "/threading.py")
+
+
 def top_place(samples: Iterable[StackSample], tids: Container[int] | None = None) -> str | None:
-    """The innermost place met most, as `function (file.py:12)`; None where nobody looked."""
+    """The innermost place met most, as `function (file.py)`, those of locks themselves left out.
+
+    None where nobody looked.
+    """
     met: Counter[tuple[str, str]] = Counter()
     for sample in samples:
-        if sample.frames and (tids is None or sample.tid in tids):
-            last = sample.frames[-1]
+        frames = [frame for frame in sample.frames if not _in(frame, _OF_LOCKS)]
+        if frames and (tids is None or sample.tid in tids):
+            last = frames[-1]
             met[last.function, last.file.rpartition("/")[2]] += sample.samples
     if not met:
         return None

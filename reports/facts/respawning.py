@@ -18,9 +18,9 @@ OVERLAP_S = 0.15
 # no work used 0.07 s more than their parent's start, and more where two of them ended at once.
 SPAWN_S = 0.05
 
-_EXECUTED = frozenset({"pool-worker-spawn", "loky-worker", "ray-worker"})
-_FORKED = frozenset({"pool-worker-fork", "pool-worker-forkserver"})
-_WORKERS = _EXECUTED | _FORKED | {"dataloader-worker", "child"}
+# A child of the fork server imports the main module of the program again, as a spawned one does.
+_EXECUTED = frozenset({"pool-worker-spawn", "pool-worker-forkserver", "loky-worker", "ray-worker"})
+_WORKERS = _EXECUTED | {"pool-worker-fork", "dataloader-worker", "child"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +76,31 @@ def _respawning(facts: Facts, parent: ProcessFacts) -> Respawning | None:
     executed = sum(member.role in _EXECUTED or _executes(parent, member) for member in members)
     is_executed = 2 * executed > len(members)
     return Respawning(
-        parent, tuple(members), at_once, _waves(facts, members), stretch, is_executed,
+        _who_asks(facts, parent), tuple(members), at_once, _waves(facts, members), stretch, is_executed,
         start_s=_start_s(facts, parent, members) if is_executed else 0.0,
         run_s=sum(member.run_s for member in members),
         cores=capacity_core_s(facts, stretch) / max(stretch.length_s, 1e-9),
     )  # fmt: skip
 
 
+def _who_asks(facts: Facts, parent: ProcessFacts) -> ProcessFacts:
+    """The program that wants the workers, where a fork server makes them for it."""
+    if parent.role != "forkserver" or parent.parent_pid is None:
+        return parent
+    return facts.process(parent.parent_pid) or parent
+
+
 def _is_worker(facts: Facts, process: ProcessFacts) -> bool:
     """A worker that came while we looked; of other children those that run Python, compilers and shells not."""
     if process.role not in _WORKERS or process.life.began_before:
         return False
-    return process.role != "child" or any(gil.pid == process.pid for gil in facts.report.gil)
+    return process.role != "child" or _runs_python(facts, process)
+
+
+def _runs_python(facts: Facts, process: ProcessFacts) -> bool:
+    """By its interpreter lock, or, where it ended before that was found, by its command."""
+    command = (process.life.argv or ("",))[0].rpartition("/")[2]
+    return command.startswith("python") or any(gil.pid == process.pid for gil in facts.report.gil)
 
 
 def _executes(parent: ProcessFacts, member: ProcessFacts) -> bool:
@@ -118,14 +131,20 @@ def _waves(facts: Facts, members: list[ProcessFacts]) -> int:
     return waves
 
 
+def _had_work(member: ProcessFacts) -> bool:
+    """Whether a Ray worker ever took the title of a task or an actor."""
+    return any(title.startswith("ray::") and title != "ray::IDLE" for title in member.life.titles)
+
+
 def _start_s(facts: Facts, parent: ProcessFacts, members: list[ProcessFacts]) -> float:
     """CPU of one start: no more than the least that any of them used, and what the parent needed to get so far.
 
     A spawned worker imports what its parent's main module imports, so that the parent's own start bounds it.
-    Ray's workers are started by another program, of which that is not true.
+    Ray's workers and other programs import things of their own, so that equal tasks cannot be told from the start.
     """
-    least = min(member.run_s for member in members)
-    if members[0].role == "ray-worker":
+    at_work = [member for member in members if member.role != "ray-worker" or _had_work(member)]
+    least = min(member.run_s for member in at_work or members)
+    if members[0].role in ("ray-worker", "child"):
         return least
     before = run_s(facts, parent.threads, Stretch(0.0, members[0].born_s))
     return min(least, before + SPAWN_S) if parent.life is facts.root.life and before > 0 else least

@@ -17,7 +17,7 @@ LEAST_STRETCH_S = 1.0
 # Less than this of a core idle is what starts and ends of tasks leave.
 LEAST_IDLE_CORES = 0.5
 # A worker that is short of cores, or waits for the GIL of others, is not held back by slots.
-LEAST_CORE_SHARE = 0.85
+LEAST_CORE_SHARE = 0.7
 CALLER_WAITS = 0.5
 # A driver in one ray.get looks for signals twice a second, 0.05 ms each time; to send a task takes it 0.3 ms.
 CALLER_ACTS_S = 0.0002

@@ -75,10 +75,8 @@ def busy_core_s(facts: Facts, stretch: Stretch) -> float:
 
 
 def idle_core_s(facts: Facts, stretch: Stretch) -> float:
-    """What it left unused and nobody else took."""
-    others = facts.report.cpu.others_cores_mean or 0.0
-    left = capacity_core_s(facts, stretch) - busy_core_s(facts, stretch) - others * stretch.length_s
-    return max(0.0, left)
+    """What it left unused, for nobody or for other programs: had it wanted those cores, it would have had its share."""
+    return max(0.0, capacity_core_s(facts, stretch) - busy_core_s(facts, stretch))
 
 
 def run_s(facts: Facts, threads: Iterable[ThreadFacts], stretch: Stretch) -> float:

@@ -49,6 +49,8 @@ ENOUGH_IN_FLIGHT_PER_CORE = 4
 BUSY = 0.25
 # Records to one sync: a sync then costs a hundredth for each.
 BATCH = 100
+# Below this size a device spends its time on the request and not on the bytes.
+SMALL_BLOCK_BYTES = 64 << 10
 BIG_GAIN = 5.0
 _MIB = 1 << 20
 _CALLER_WAITS = (LOCK, CHILD, PIPE)
@@ -70,14 +72,15 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _of_disk(facts: Facts, waits: DeviceWaits) -> Finding:
     syncs = sum(spent for call, spent in waits.calls.items() if call in SYNC_CALLS)
     synced = syncs >= sum(waits.calls.values()) / 2
+    small = not synced and _mean_block(facts, waits) < SMALL_BLOCK_BYTES
     place = top_place(samples_of(facts, [p for p in facts.processes if p.pid in waits.pids]), _tids(waits))
     where = f" in {place}" if place else ""
     what = "until the disk has synced what they wrote" if synced else "for reads and writes of files"
     return _finding(
-        facts, waits, "fsync-disk" if synced else "file-io",
+        facts, waits, "fsync-disk" if synced else "small-reads" if small else "file-io",
         f"{len(waits.threads)} workers wait {what}{where}.",
-        _sync_remedy(waits) if synced else _READ_REMEDY,
-        _sync_gain(waits) if synced else _overlap_gain(waits),
+        _sync_remedy(waits) if synced else _SMALL_REMEDY if small else _READ_REMEDY,
+        _batched_gain(waits, "sync" if synced else "read") if synced or small else _overlap_gain(waits),
         0.85,
         avoidable_s=waits.system_s if synced else 0.0,
     )  # fmt: skip
@@ -225,6 +228,15 @@ def _sync_remedy(waits: DeviceWaits) -> Remedy:
     )
 
 
+_SMALL_REMEDY = Remedy(
+    "Read 1 MiB and more at a time: each read waits for the device once, however little it brings.",
+    (
+        "block = file.read(4 << 20)            # in place of read(4096)",
+        "with open(path, 'rb', buffering=1 << 20) as file: …",
+    ),
+    "Python, in the worker",
+)
+
 _READ_REMEDY = Remedy(
     "Read in larger blocks and ahead of the work, in a thread beside it; move hot files to a local disk.",
     (
@@ -239,18 +251,25 @@ _READ_REMEDY = Remedy(
 )
 
 
-def _sync_gain(waits: DeviceWaits) -> Gain:
-    """Waiting, and the kernel's work for it, go with the number of syncs; user time stays."""
-    with_syncs_s = waits.waited_s + waits.system_s + waits.queue_s
-    then_s = max(0.0, waits.life_s - with_syncs_s) + with_syncs_s / BATCH
+def _batched_gain(waits: DeviceWaits, what: str) -> Gain:
+    """Waiting, and the kernel's work for it, go with the number of operations; user time stays."""
+    with_them_s = waits.waited_s + waits.system_s + waits.queue_s
+    then_s = max(0.0, waits.life_s - with_them_s) + with_them_s / BATCH
     factor = waits.life_s / max(then_s, 0.01)
     reasoning = (
-        f"of {waits.life_s:.1f} s that the workers lived, {waits.waited_s:.1f} s were waits for syncs and"
-        f" {waits.system_s:.1f} s the kernel's work for them; {BATCH} times fewer syncs leave {then_s:.1f} s"
+        f"of {waits.life_s:.1f} s that the workers lived, {waits.waited_s:.1f} s were waits for {what}s and"
+        f" {waits.system_s:.1f} s the kernel's work for them; {BATCH} times fewer {what}s leave {then_s:.1f} s"
     )
     if factor > BIG_GAIN:
         return Gain(BIG_GAIN, f"{reasoning}; more than {BIG_GAIN:.0f} times", at_least=True)
     return Gain(max(1.0, factor), reasoning)
+
+
+def _mean_block(facts: Facts, waits: DeviceWaits) -> float:
+    """Bytes read for each time that they blocked; endless where either was not read."""
+    blocks = (waits.blocks_per_s or 0.0) * waits.stretch.length_s
+    read = read_bytes(facts, waits)
+    return read / blocks if blocks and read >= _MIB else float("inf")
 
 
 def _overlap_gain(waits: DeviceWaits) -> Gain:

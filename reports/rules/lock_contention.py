@@ -24,6 +24,7 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.blocking import blocked_in
 from corelens.reports.facts.facts import Facts
+from corelens.reports.facts.file_locks import FileLock
 from corelens.reports.facts.lock_waits import (
     ActorQueue,
     Queueing,
@@ -33,6 +34,7 @@ from corelens.reports.facts.lock_waits import (
     behind_file_lock,
     behind_lock,
     crowded_share,
+    disputed,
     served,
     waiting_stacks,
 )
@@ -75,8 +77,25 @@ def _of_files(facts: Facts) -> Iterator[Finding]:
         yield _queued(facts, queue, "file-lock", _file_words(queue), _FILE_REMEDY, 0.9)
         return
     queue = behind_busy_handler(facts)
-    if queue is not None:
-        yield _queued(facts, queue, "sqlite-write-lock", _busy_words(queue), _busy_remedy(facts, queue), 0.75)
+    if queue is None:
+        return
+    seen = disputed(facts, queue)
+    if seen is not None and not seen.is_sqlite:
+        yield _queued(facts, queue, "file-lock", _seen_words(queue, seen), _FILE_REMEDY, 0.85)
+        return
+    words = _busy_words(queue) if seen is None else _seen_words(queue, seen)
+    remedy = _busy_remedy(facts, queue)
+    yield _queued(facts, queue, "sqlite-write-lock", words, remedy, 0.75 if seen is None else 0.9)
+
+
+def _seen_words(queue: Queueing, seen: FileLock) -> tuple[str, str]:
+    what = "the write lock of the SQLite database" if seen.is_sqlite else "the lock on the file"
+    return (
+        f"{len(queue.threads)} workers take turns at {what} {seen.path or 'without a name'}; who does not have it"
+        " sleeps and tries again.",
+        f"{len(seen.writers)} processes had it in turn, {seen.held_share:.0%} of the time; the workers slept"
+        f" {queue.waited_s:.1f} s between attempts",
+    )
 
 
 def _file_words(queue: Queueing) -> tuple[str, str]:
@@ -136,7 +155,8 @@ def _of_lock(facts: Facts, lock: Lock, queue: Queueing) -> Finding | None:
         return None
     across = lock.shared and len(lock.pids) > 1
     processes = [process for process in facts.processes if process.pid in lock.pids]
-    place = top_place(s for s in samples_of(facts, processes) if s.active is False and s.life is not None)
+    idle = [sample for sample in samples_of(facts, processes) if sample.active is False]
+    place = top_place(idle, {thread.tid for thread in queue.threads})
     where = f"; they are met in {place}" if place and stacks.in_program else ""
     who = f"{len(queue.threads)} {'processes' if across else 'threads'}"
     words = (
@@ -234,7 +254,8 @@ def _of_server(facts: Facts, found: Served) -> Finding:
         cause=f"{len(clients)} workers wait for {what} {server.pid} at every access: it answers one request at a time.",
         lost_core_s=lost,
         lost_share=lost / facts.capacity_core_s,
-        confidence=0.9 if manager else 0.6,
+        # A program that serves clients of its own making measures itself: that is what it is for.
+        confidence=0.9 if manager else 0.4 if server is facts.root else 0.6,
         evidence=tuple(_server_evidence(facts, found)),
         remedy=_SERVER_REMEDY,
         gain=_server_gain(facts, found, useful_s),

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from corelens.reports.facts.facts import Facts
+from corelens.reports.facts.facts import Facts, ProcessFacts
 from corelens.reports.facts.places import passes_through, samples_of, top_place
 from corelens.reports.facts.slots import BusySlots, caller_share, pool_slots, ray_slots, results_seen
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
@@ -33,6 +33,7 @@ LEAST_HELD_SHARE = 0.5
 CALLER_ACTS_SHARE = 0.05
 # With fewer results for each slot than this, there may have been no more tasks than slots.
 LEAST_RESULTS_PER_SLOT = 3
+RESERVED, SMALL = "num-cpus-too-large", "executor-smaller-than-cores"
 _INNER_POOLS = ("/joblib/parallel.py",)
 
 
@@ -41,18 +42,23 @@ def check(facts: Facts) -> Iterator[Finding]:
     ray = ray_slots(facts)
     if ray is not None:
         if not _is_actor(ray):
-            yield _finding(facts, ray, "num-cpus-too-large", 0.75)
+            yield _finding(facts, ray, "idle-actors-hold-slots" if _actors(ray.spare) else RESERVED, 0.75)
         return
     pool = pool_slots(facts)
     if pool is not None and not _masked(pool):
-        yield _finding(facts, pool, "executor-smaller-than-cores", 0.6)
+        yield _finding(facts, pool, SMALL, 0.6)
 
 
 def _is_actor(found: BusySlots) -> bool:
     """An actor runs one call at a time whatever it reserves."""
-    return any(
-        title.startswith("ray::") and "." in title for worker in found.workers for title in worker.life.titles
-    )
+    return bool(_actors(found.workers))
+
+
+def _actors(workers: tuple[ProcessFacts, ...]) -> list[str]:
+    """Classes of the actors among them: Ray writes class and method into the title of the process."""
+    titles = sorted(title for worker in workers for title in worker.life.titles)
+    calls = [title.removeprefix("ray::") for title in titles if title.startswith("ray::") and "." in title]
+    return sorted({call.partition(".")[0] for call in calls})
 
 
 def _masked(found: BusySlots) -> bool:
@@ -64,7 +70,7 @@ def _masked(found: BusySlots) -> bool:
 def _finding(facts: Facts, found: BusySlots, variant: str, confidence: float) -> Finding:
     lost = found.idle_cores * found.stretch.length_s
     against = tuple(_against(facts, found, variant))
-    place = top_place(samples_of(facts, found.workers)) if variant != "num-cpus-too-large" else None
+    place = top_place(samples_of(facts, found.workers)) if variant == SMALL else None
     return Finding(
         slug=SLUG,
         variant=variant,
@@ -85,7 +91,13 @@ def _finding(facts: Facts, found: BusySlots, variant: str, confidence: float) ->
 
 
 def _cause(found: BusySlots, variant: str) -> str:
-    if variant == "num-cpus-too-large":
+    if variant == "idle-actors-hold-slots":
+        names = " and ".join(_actors(found.spare))
+        return (
+            f"Ray runs {found.slots} task at a time on {found.cores:.0f} cores, while actors of {names} hold slots and"
+            " do next to nothing"
+        )
+    if variant == RESERVED:
         return (
             f"Ray runs {found.slots} of its tasks at a time on {found.cores:.0f} cores: each reserves more than the one"
             " thread that it uses"
@@ -120,7 +132,7 @@ def _against(facts: Facts, found: BusySlots, variant: str) -> Iterator[Evidence]
             f"the caller acted in {acts:.0%} of the time, as one does that sends the next task when it has a result",
             acts, "share", found.caller.pid,
         )  # fmt: skip
-    if variant == "num-cpus-too-large":
+    if variant != SMALL:
         return
     results = results_seen(facts, found.caller)
     if results < LEAST_RESULTS_PER_SLOT * found.slots:
@@ -134,7 +146,16 @@ def _against(facts: Facts, found: BusySlots, variant: str) -> Iterator[Evidence]
 
 def _remedy(found: BusySlots, variant: str) -> Remedy:
     cores = max(2, round(found.cores))
-    if variant == "num-cpus-too-large":
+    if variant == "idle-actors-hold-slots":
+        return Remedy(
+            "Let actors that wait most of the time reserve no CPU, so that tasks get their slots.",
+            (
+                "@ray.remote(num_cpus=0)",
+                *(f"{name}.options(num_cpus=0).remote(…)" for name in _actors(found.spare)),
+            ),
+            "Python, where the actor is declared or made",
+        )
+    if variant == RESERVED:
         return Remedy(
             f"Reserve one CPU for each task, or what it really uses: {cores} tasks can then run on {cores} cores, where"
             f" {found.slots} do now.",

@@ -46,9 +46,16 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         rate = len(found.members) / max(found.stretch.length_s, 1e-9)
         if found.executed and found.start_share >= LEAST_START_SHARE:
-            yield _finding(facts, found, 0.9 if found.start_share >= PROVEN_START_SHARE else 0.7)
+            yield _finding(facts, found, _confidence(found))
         elif not found.executed and rate >= LEAST_FORKS_PER_S:
             yield _finding(facts, found, 0.6)
+
+
+def _confidence(found: Respawning) -> float:
+    """Less where a start is known by the cheapest member alone, which has done a task as well."""
+    if found.members[0].role in ("ray-worker", "child"):
+        return 0.7
+    return 0.9 if found.start_share >= PROVEN_START_SHARE else 0.7
 
 
 def _finding(facts: Facts, found: Respawning, confidence: float) -> Finding:
