@@ -122,7 +122,7 @@ def _unexplained(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Findin
         return
     away_s = sum(worker.away_s for worker in crew.workers)
     lived_s = len(crew.workers) * crew.span_s
-    if away_s >= _AWAY_PART * lived_s or _serves(crew, facts.wall_s):
+    if away_s >= _AWAY_PART * lived_s or _serves(crew, facts.wall_s) or _is_crowded_out(facts):
         return
     near = ", ".join(finding.slug for finding in findings[:3])
     guess = f" The nearest guesses, not proven: {near}." if near else ""
@@ -142,6 +142,12 @@ def _unexplained(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Findin
             "shell",
         ),
     )  # fmt: skip
+
+
+def _is_crowded_out(facts: Facts) -> bool:
+    """Whether the program wanted the cores that it did not get: other programs had them."""
+    cpu = facts.report.cpu
+    return cpu.used_core_s + cpu.run_queue_wait_s > (1 - _IDLE_SHARE) * facts.capacity_core_s
 
 
 def _serves(crew: Crew, wall_s: float) -> bool:
