@@ -571,7 +571,8 @@ _LOCKS_FILES = Kind(
     "locks.files",
     "file-locks",
     "locks on files that recorded processes hold or wait for, with those of others on the same files (/proc/locks);"
-    " looked at each round and written whole when anything differs from the line before: no row means no lock",
+    " looked at each round while there are any, each second otherwise,"
+    " and written whole when anything differs from the line before: no row means no lock",
     (
         _T,
         Field("pid", "int", "who has it; -1: of an open file description, which has no process"),

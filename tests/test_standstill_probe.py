@@ -27,7 +27,7 @@ class Watched:
         self.cpu_ns = 0
         self.said: list[str] = []
         self.sent: list[tuple[int, int]] = []
-        watch = None if after_s is None else Watch(round(after_s * S), lambda *_: verdict, kill)
+        watch = None if after_s is None else Watch(round(after_s * S), lambda _lines, _parents: verdict, kill)
         self.probe = StandstillProbe(
             OwnCpu(), None, watch, self.said.append, cpu_of=lambda _: self.cpu_ns,
             kill=lambda pid, number: self.sent.append((pid, number)),
