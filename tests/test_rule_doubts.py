@@ -65,3 +65,10 @@ def test_a_damaged_file_cannot_tell() -> None:
 
 def test_workers_that_wait_for_the_world_do_their_work_so() -> None:
     assert doubt(known(busy=0.1, doing={"running": 1.0, "socket": 9.0})) is None
+
+
+def test_a_service_that_nobody_asks_is_healthy() -> None:
+    made = known(busy=0.1, doing=IDLE)
+    main = replace(made.root.threads[0], doing={"poll": 9.5})
+    root = replace(made.root, threads=(main,))
+    assert diagnose(replace(made, root=root, processes=(root, *made.processes[1:]))).verdict == HEALTHY

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from corelens.reports.facts.crew import crews
+from corelens.reports.facts import waits
+from corelens.reports.facts.crew import Crew, crews
 from corelens.reports.facts.facts import Facts
 from corelens.reports.findings import INSUFFICIENT_EVIDENCE, Evidence, Finding, Gain, Remedy
 
@@ -21,6 +22,8 @@ _IDLE_SHARE = 0.4
 _CREW_PART = 0.5
 # Workers that wait for sockets, disks and clocks do their work in that way.
 _AWAY_PART = 0.3
+# A service waits for requests most of the time, in its main thread.
+_OUTSIDE_PART = 0.5
 
 
 def doubt(facts: Facts, findings: tuple[Finding, ...] = ()) -> Finding | None:
@@ -78,8 +81,8 @@ def _damaged(facts: Facts) -> Iterator[Finding]:
         yield _finding(
             facts,
             "damaged",
-            f"{len(damage)} stretches of the recording cannot be read: what is left does not tell why the program does"
-            " not scale.",
+            "Parts of the recording cannot be read, and what is left does not tell why the program does not scale:"
+            f" {len(damage)} in {facts.wall_s:.1f} s.",
             Evidence(damage[0], float(len(damage)), "stretches"),
             Remedy(
                 "Record again, or copy the file again in binary mode.",
@@ -119,7 +122,7 @@ def _unexplained(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Findin
         return
     away_s = sum(worker.away_s for worker in crew.workers)
     lived_s = len(crew.workers) * crew.span_s
-    if away_s >= _AWAY_PART * lived_s:
+    if away_s >= _AWAY_PART * lived_s or _serves(crew, facts.wall_s) or _is_crowded_out(facts):
         return
     near = ", ".join(finding.slug for finding in findings[:3])
     guess = f" The nearest guesses, not proven: {near}." if near else ""
@@ -139,6 +142,20 @@ def _unexplained(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Findin
             "shell",
         ),
     )  # fmt: skip
+
+
+def _is_crowded_out(facts: Facts) -> bool:
+    """Whether the program wanted the cores that it did not get: other programs had them."""
+    cpu = facts.report.cpu
+    return cpu.used_core_s + cpu.run_queue_wait_s > (1 - _IDLE_SHARE) * facts.capacity_core_s
+
+
+def _serves(crew: Crew, wall_s: float) -> bool:
+    """Whether the main thread of the boss waits for somebody outside: a service that nobody asks for more."""
+    main = next((thread for thread in crew.bosses if thread.tid == crew.boss.pid), None)
+    if main is None:
+        return False
+    return main.doing.get(waits.POLL, 0.0) + main.doing.get(waits.SOCKET, 0.0) >= _OUTSIDE_PART * wall_s
 
 
 def _finding(facts: Facts, variant: str, cause: str, evidence: Evidence, remedy: Remedy) -> Finding:

@@ -37,17 +37,25 @@ _BOSS_CORES = 0.35
 _STARVED_SHARE = 0.7
 # Between the stragglers of two waves there is work for all; where there never is, tasks are sent one by one.
 _FULL_SHARE = 0.15
+# Where cores are taken by others, workers want them and even shares would gain nothing.
+_LEAST_GAIN = 1.1
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Look at the end of each crew's work."""
     for crew in crews(facts):
-        tail = ends(facts, crew)
-        again = waves(facts, crew)
-        if again is not None and _is_uneven_again(crew, again):
-            yield _finding_again(facts, crew, again)
-        elif tail is not None and _is_uneven(facts, crew, tail):
-            yield _finding(facts, crew, tail)
+        finding = _of_crew(facts, crew)
+        if finding is not None and (finding.gain.factor or 0.0) >= _LEAST_GAIN:
+            yield finding
+
+
+def _of_crew(facts: Facts, crew: Crew) -> Finding | None:
+    again, tail = waves(facts, crew), ends(facts, crew)
+    if again is not None and _is_uneven_again(crew, again):
+        return _finding_again(facts, crew, again)
+    if tail is not None and _is_uneven(facts, crew, tail):
+        return _finding(facts, crew, tail)
+    return None
 
 
 def _is_uneven(facts: Facts, crew: Crew, tail: Ends) -> bool:

@@ -13,7 +13,8 @@ from corelens.reports.findings import Evidence, Finding, Gain, Remedy
 # One task in flight means one worker at work. Below half the workers mostly wait for something else; above 1.25 two
 # tasks overlap, where readings of two neighbouring tasks that fall into one reading are allowed for.
 _LEAST_IN_FLIGHT, _MOST_IN_FLIGHT = 0.5, 1.25
-_SINGLE_SHARE = 0.9
+# Readings smear over neighbouring bins when other programs take cores as well.
+_SINGLE_SHARE = 0.8
 # A caller that is busier than this does something of its own: that is another cause.
 _BOSS_CORES = 0.35
 # One worker always waits at the head of the queue while a task is awaited.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from corelens.reports.facts.crew_time import idle_core_s, mean
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.findings import Evidence, Finding, Gain
-from corelens.reports.rules.serial.crews import awaiting, faster, send_all
+from corelens.reports.rules.serial.crews import awaiting, send_all
 
 _RAY_WORKER = "ray-worker"
 # Starting a worker costs 0.3 to 0.4 s of CPU; one that used no more had no task.
@@ -72,7 +72,6 @@ def _finding(facts: Facts, worker: ProcessFacts, driver: ThreadFacts, bins: rang
     span_s, lost = len(bins) * step_s, idle_core_s(facts, bins)
     waiting = [where for where in awaiting(facts, facts.root) if where]
     cores = mean(driver.run_s_by_bin.get(index, 0.0) for index in bins) / step_s
-    gain = faster(facts.wall_s, span_s, 1 / room)
     from_s, until_s = bins.start * step_s, bins.stop * step_s
     return Finding(
         slug=slug,
@@ -98,9 +97,9 @@ def _finding(facts: Facts, worker: ProcessFacts, driver: ThreadFacts, bins: rang
         ),
         remedy=send_all(True, int(room), facts.root.pid),
         gain=Gain(
-            gain,
-            f"{span_s:.1f} of {facts.wall_s:.1f} s pass with one task in flight, and {room:.0f} cores could have one"
-            " each",
+            room,
+            f"the {span_s:.1f} of {facts.wall_s:.1f} s in which one task was in flight: {room:.0f} cores could have one"
+            " each; Ray's own start stays as it is",
         ),
         excluded=("slot-starvation: with tasks pending, the driver would wait for all of them without being woken",),
         explains=("slot-starvation", "capped-native-threads"),
