@@ -62,7 +62,7 @@ class Blocked:
     def __init__(
         self, recording: Recording, lives: Lives, grid: Grid, samples: Iterable[StackSample] = ()
     ) -> None:
-        self._grid = grid
+        self._step_ns, self._last_bin = grid.step_ns, grid.count - 1
         self._shapes: dict[tuple[Life, int], Shape] = {}
         self._shared = _shared(recording, lives)
         self._first: dict[Life, int] = {}
@@ -123,9 +123,11 @@ class Blocked:
         return wait if wait in shape or len(shape) < _MOST_ADDRESSES else Wait(spell.what, "futex")
 
     def _spread(self, bins: dict[int, float], spell: Spell) -> None:
-        step, last = self._grid.step_ns, self._grid.count - 1
+        step, last = self._step_ns, self._last_bin
         start_ns, end_ns = spell.start_ns, spell.end_ns
-        first, final = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
+        first, final = start_ns // step, (end_ns - 1) // step
+        if final > last or first < 0:
+            first, final = max(0, min(first, last)), max(0, min(final, last))
         if first >= final:
             bins[final] = bins.get(final, 0.0) + (end_ns - start_ns)
             return
