@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from corelens.reports import core_time_rows, diagnosis_rows, interlock_rows, ledger_rows, limit_rows
+from corelens.reports import (
+    core_time_rows,
+    diagnosis_rows,
+    interlock_rows,
+    ledger_rows,
+    limit_rows,
+    standstill_rows,
+)
 from corelens.reports.diagnosis_rows import Passage
 from corelens.reports.formatting import tree_lines
 from corelens.reports.python_stacks import PythonFunction, PythonStacks
@@ -76,7 +83,7 @@ def other_sections(report: Report) -> list[Section]:
     """The rest in reading order; what could not be seen closes the report."""
     return _told(
         (
-            _workers(report), _phases(report), _efficiency(report), _roles(report), _tree(report),
+            _standstill(report), _workers(report), _phases(report), _efficiency(report), _roles(report), _tree(report),
             _limits(report), _gil(report), _waits(report), _locks(report), _trials(report), _python(report),
             _capacity(report), _recorder(report), _unseen(report),
         )
@@ -85,6 +92,19 @@ def other_sections(report: Report) -> list[Section]:
 
 def _told(parts: Iterable[Section]) -> list[Section]:
     return [part for part in parts if part.rows or part.notes or part.drawing or part.passages]
+
+
+def _standstill(report: Report) -> Section:
+    still = report.standstill
+    if still is None:
+        return Section("Standstill")
+    return Section(
+        standstill_rows.title(still),
+        standstill_rows.COLUMNS,
+        standstill_rows.NUMERIC,
+        tuple(standstill_rows.rows(still)),
+        tuple(standstill_rows.notes(still)),
+    )
 
 
 def title(report: Report) -> str:

@@ -195,6 +195,23 @@ def test_an_interrupt_ends_the_run_and_says_so(zoo: Path, capsys: pytest.Capture
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.usefixtures("diagnosed")
+def test_an_interrupt_keeps_what_was_found(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt = f"import os, signal\nos.kill({os.getpid()}, signal.SIGINT)\nsignal.pause()\n"
+    (zoo / "healthy_one.py").write_text(interrupt)
+    assert replay("--fast", "-o", "kept") == ExitCode.INTERRUPTED
+    assert "causes right: 1 of 1" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("diagnosed")
+def test_where_nothing_can_run_nothing_is_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("corelens.scenarios.pathologies.registry.PROGRAMS", (ABSENT,))
+    assert replay("--all", "-o", "kept") == ExitCode.NOTHING_MEASURED
+    assert "not run here: 1" in capsys.readouterr().out
+
+
 def test_a_report_without_diagnosis_has_no_verdict() -> None:
     assert verdict_of(report()) == Said(None, None, None)
 

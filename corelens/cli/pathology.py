@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corelens.cli.output import refuse_any_of, write_whole
 from corelens.cli.supervised import last_line, make_folder, stopped_by_signals, supervised
-from corelens.errors import CorelensError, ExitCode, UsageError
+from corelens.errors import CorelensError, ExitCode, NothingMeasured, UsageError
 
 if TYPE_CHECKING:
     from corelens.reports.report import Report
@@ -50,9 +50,11 @@ def add_pathology(scenarios: Any) -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--list", action="store_true", help="say what there is and what cannot run here")
     which.add_argument(
-        "--all", action="store_true", help="all programs, without and with their fix, as a table"
+        "--all", action="store_true", help="all programs, without and with their fix: a table, in 20 minutes"
     )
-    which.add_argument("--fast", action="store_true", help="some of each verdict, without their fix")
+    which.add_argument(
+        "--fast", action="store_true", help="some of each verdict, without their fix, in 6 minutes"
+    )
     parser.add_argument(
         "--fixed", action="store_true", help="NAME with its fix, which must get another verdict"
     )
@@ -61,7 +63,8 @@ def add_pathology(scenarios: Any) -> argparse.ArgumentParser:
         "--output",
         type=Path,
         metavar="OUT",
-        help="the recording; with --all and --fast a folder (default: named by time)",
+        help="the recording, beside a log of what the program said; with --all and --fast a folder for them"
+        " (default: named by time)",
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument(
@@ -159,18 +162,23 @@ def _many(args: argparse.Namespace) -> int:
     from corelens.scenarios.pathologies.outcome import Outcome
     from corelens.scenarios.pathologies.registry import PROGRAMS
     from corelens.scenarios.pathologies.requirements import obstacle
+    from corelens.scenarios.pathologies.table import lines
 
     programs = [program for program in PROGRAMS if args.all or program.fast]
     folder = _folder(args, programs)
     outcomes: list[Outcome] = []
-    with progress(len(programs)) as shown:
-        for program in programs:
-            shown.begin(program.name)
-            begun = time.monotonic()
-            needs = obstacle(program)
-            outcome = Outcome(program, not_run=str(needs)) if needs else _twins(args, program, folder)
-            outcomes.append(outcome)
-            shown.end(program.name, time.monotonic() - begun, outcome.not_run or _mistake(outcome))
+    try:
+        with progress(len(programs)) as shown:
+            for program in programs:
+                shown.begin(program.name)
+                begun = time.monotonic()
+                needs = obstacle(program)
+                outcome = Outcome(program, not_run=str(needs)) if needs else _twins(args, program, folder)
+                outcomes.append(outcome)
+                shown.end(program.name, time.monotonic() - begun, outcome.not_run or _mistake(outcome))
+    except KeyboardInterrupt:
+        print("\n".join(lines(outcomes)))
+        raise
     return _conclude(args, folder, outcomes)
 
 
@@ -263,6 +271,8 @@ def _conclude(args: argparse.Namespace, folder: Path, outcomes: Sequence[Outcome
     if args.accuracy:
         write_whole(args.accuracy, accuracy_page(outcomes, **conditions).encode())
     print(f"corelens: recordings and {RESULTS} are in {folder}", file=sys.stderr)
+    if not any(each.sick for each in outcomes):
+        raise NothingMeasured("no program could run here", "see: corelens replay pathology --list")
     troubles = [run.trouble for each in outcomes for run in (each.sick, each.fixed) if run]
     return _code(troubles, not any(_mistake(each) for each in outcomes))
 

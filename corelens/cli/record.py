@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from corelens.errors import NothingMeasured, UsageError
 if TYPE_CHECKING:
     from corelens.probes.session import RecordOptions
     from corelens.probes.stacks import StacksOptions
+    from corelens.probes.standstill import Watch
+    from corelens.vocabulary import Line
 
 _DESCRIPTION = """\
 Start CMD and record it with all its children, or attach to a running process with -p.
@@ -29,6 +31,10 @@ examples:
   corelens record -o run.corelens --agent -- python search.py
   corelens record -p 4711 --duration 30"""
 
+
+# Longer than pools take to start their workers anew, or a retry waits.
+DEFAULT_WATCH_S = 10.0
+LEAST_WATCH_S = 0.5
 
 # Measured with: python benchmarks/stacks.py
 _BLOCKING = (
@@ -92,7 +98,17 @@ def add_parser(subparsers: Any) -> None:
         "--full-argv", action="store_true", help="record command lines whole, passwords and tokens included"
     )
     _add_stacks(parser)
+    _add_perf(parser)
+    _add_watch(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing at the end")
+
+
+def _add_perf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--perf",
+        action="store_true",
+        help="let the kernel sample which native code is on a core (perf_event_open), so that spinning shows",
+    )
 
 
 def _add_stacks(parser: argparse.ArgumentParser) -> None:
@@ -109,6 +125,24 @@ def _add_stacks(parser: argparse.ArgumentParser) -> None:
         "--blocking-stacks",
         action="store_true",
         help="stop the program for each sample, so that no stack is torn; this slows it down",
+    )
+
+
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=DEFAULT_WATCH_S,
+        metavar="S",
+        help="when nothing has moved for S seconds (default: 10), find out whether anything ever can, and tell who"
+        " waits for whom if not; the recording goes on",
+    )
+    parser.add_argument(
+        "--kill-deadlocked",
+        action="store_true",
+        help="end the program when --watch finds that nothing will ever move (SIGTERM, 2 s later SIGKILL, to the whole"
+        " tree); the exit code is then 12",
     )
 
 
@@ -171,7 +205,31 @@ def options_from(args: argparse.Namespace) -> RecordOptions:
         full_argv=args.full_argv,
         labels=labels_from(args.label),
         stacks=_stacks_from(args, budget or None),
+        perf=args.perf,
+        watch=_watch_from(args),
     )
+
+
+def _watch_from(args: argparse.Namespace) -> Watch | None:
+    """What the flags say about deadlocks; raises UsageError."""
+    from corelens.probes.standstill import Watch
+
+    if args.watch is None and not args.kill_deadlocked:
+        return None
+    after_s = DEFAULT_WATCH_S if args.watch is None else args.watch
+    if not LEAST_WATCH_S <= after_s < float("inf"):
+        raise UsageError(
+            f"--watch {after_s:g} is no time to wait for a movement",
+            f"give {LEAST_WATCH_S:g} seconds or more",
+        )
+    return Watch(round(after_s * 1e9), _chain, args.kill_deadlocked)
+
+
+def _chain(lines: list[Line], parents: Mapping[int, int | None]) -> str | None:
+    """Who waits for whom, where nobody can end it: the same reasoning as in the report."""
+    from corelens.reports.facts.wait_chain import judged
+
+    return judged(lines, parents)
 
 
 def _stacks_from(args: argparse.Namespace, budget_cores: float | None) -> StacksOptions | None:

@@ -19,7 +19,10 @@ from corelens.reports.facts.threads import Thread
 from corelens.reports.facts.waits import Spell
 
 _Key = TypeVar("_Key")
-_COUNTERS = ("user_ns", "system_ns", "major_faults", "minor_faults", "read_bytes", "write_bytes")
+_COUNTERS = (
+    "user_ns", "system_ns", "major_faults", "minor_faults", "read_bytes", "write_bytes", "read_chars",
+    "write_chars", "read_calls", "write_calls",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -146,6 +149,10 @@ def _process(
         write_bytes=counted.get("write_bytes"),
         affinity=affinity,
         variables=life.variables or {},
+        read_chars=counted.get("read_chars"),
+        write_chars=counted.get("write_chars"),
+        read_calls=counted.get("read_calls"),
+        write_calls=counted.get("write_calls"),
     )
 
 
@@ -157,7 +164,7 @@ def _counters(recording: Recording, lives: Lives) -> dict[Life, dict[str, int]]:
         for place, pid in enumerate(line["pid"]):
             life = lives.at(pid, line["t_ns"])
             for name in _COUNTERS if life is not None else ():
-                value = line[name][place]
+                value = line[name][place] if name in line else None
                 if life is not None and value is not None:
                     first.setdefault((life, name), value if life.began_before else 0)
                     last[life, name] = value

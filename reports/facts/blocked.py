@@ -18,8 +18,8 @@ from corelens.reports.facts.processes import NS_PER_S, Life, Lives
 from corelens.reports.facts.stack_samples import DUMP, StackSample
 from corelens.reports.facts.waits import Spell
 
-# More addresses than this per thread are no single locks, and are not told apart.
-_MOST_ADDRESSES = 32
+# Of more kinds of wait than this per thread, the rest are no single locks, and are not told apart.
+_MOST_KINDS = 32
 # A fresh process reads from its parent what it shall import before it does; a wait so soon is for that.
 _YOUNG_NS = 150_000_000
 _FOR_TASKS = frozenset((waits.PIPE, waits.POLL, waits.LOCK))
@@ -34,6 +34,7 @@ class Wait(NamedTuple):
 
     what: str
     call: str
+    file: str | None = None
     place: Place | None = None
 
 
@@ -48,86 +49,102 @@ _TAKES_TASKS = (
     ("loky/process_executor.py", "_process_worker"),
     ("concurrent/futures/process.py", "_process_worker"),
     ("torch/utils/data/_utils/worker.py", "_worker_loop"),
+    ("multiprocessing/connection.py", "recv"),
+    ("ray/_private/worker.py", "main_loop"),
 )
+_PROXIES = "multiprocessing/managers.py"
 # So far out a queue's `get` stands from what it waits in.
 _INNERMOST = 5
 
-Shape = dict[Wait, dict[int, float]]
-"""ns of each wait per bin."""
+Bins = dict[int, float]
+"""ns per bin."""
+_Kind = int | None | tuple[str, str, str | None]
+"""A lock by its address, or what is waited for otherwise."""
+_IN_POOL: _Kind = (waits.POOL, "futex", None)
 
 
 class Blocked:
-    """Keeps the waits of every thread but those of native pools, which idle; a sink of spells."""
+    """Keeps the waits of every thread; a sink of spells. There can be millions, so `add` stays plain."""
 
     def __init__(
         self, recording: Recording, lives: Lives, grid: Grid, samples: Iterable[StackSample] = ()
     ) -> None:
-        self._step_ns, self._last_bin = grid.step_ns, grid.count - 1
-        self._shapes: dict[tuple[Life, int], Shape] = {}
+        self._step_ns, self._last = grid.step_ns, grid.count - 1
+        self._by_thread: dict[tuple[Life, int], dict[_Kind, Bins]] = {}
         self._shared = _shared(recording, lives)
         self._first: dict[Life, int] = {}
-        self._in_pools: dict[tuple[Life, int], dict[int, float]] = {}
         self._dumps = _task_dumps(samples)
-        self._seen_at: dict[Place, list[bool]] = {}
+        self._seen_at: dict[Place | tuple[str, Wait], list[bool]] = {}
 
     def add(self, spell: Spell) -> None:
         """Take one spell."""
-        what = spell.what
+        life, tid, start_ns, end_ns, what, address, call, file = spell
         if what == waits.RUNNING:
             return
-        if what == waits.POOL:
-            self._spread(self._in_pools.setdefault((spell.life, spell.tid), {}), spell)
-            return
-        if what in _FOR_TASKS and spell.tid == spell.life.pid:
-            self._waits_for_task(spell)
-        shape = self._shapes.setdefault((spell.life, spell.tid), {})
-        wait = self._wait(spell, shape)
-        self._spread(shape.setdefault(wait, {}), spell)
-        if wait.place is not None:
-            self._look_at(wait.place, spell)
+        key = (life, tid)
+        of_thread = self._by_thread.get(key)
+        if of_thread is None:
+            of_thread = self._by_thread[key] = {}
+        kind: _Kind = (
+            address if what == waits.LOCK else _IN_POOL if what == waits.POOL else (what, call, file)
+        )
+        bins = of_thread.get(kind)
+        if bins is None:
+            bins = of_thread[kind] = {}
+        first = start_ns // self._step_ns
+        if 0 <= first == (end_ns - 1) // self._step_ns <= self._last:
+            bins[first] = bins.get(first, 0.0) + (end_ns - start_ns)
+        else:
+            self._spread(bins, start_ns, end_ns)
+        if tid == life.pid and what in _FOR_TASKS and start_ns > life.born_ns + _YOUNG_NS:
+            self._first.setdefault(life, start_ns)
+        if key in self._dumps:
+            self._look_at(spell, self._wait(life, kind))
 
     def of(self, life: Life, tid: int) -> Mapping[Wait, Mapping[int, float]]:
-        """Waits of one thread by bin."""
-        return self._shapes.get((life, tid), {})
+        """Waits of one thread by bin, those of threads in native pools left out."""
+        found: dict[Wait, Bins] = {}
+        of_thread = self._by_thread.get((life, tid), {})
+        for kind, bins in sorted(of_thread.items(), key=lambda item: -sum(item[1].values())):
+            if kind == _IN_POOL:
+                continue
+            wait = self._wait(life, kind if len(found) < _MOST_KINDS else None)
+            into = found.setdefault(wait, {})
+            for place, time_ns in bins.items():
+                into[place] = into.get(place, 0.0) + time_ns
+        return found
 
     def in_pool(self, life: Life, tid: int) -> Mapping[int, float]:
         """ns per bin that a thread of a native pool waited for work, or for the rest of its team."""
-        return self._in_pools.get((life, tid), {})
+        return self._by_thread.get((life, tid), {}).get(_IN_POOL, {})
 
-    def takes_tasks_at(self, place: Place) -> bool | None:
-        """Whether Python stacks show that who waits at a lock waits for tasks; None where none shows it."""
-        seen = self._seen_at.get(place)
+    def takes_tasks(self, role: str, wait: Wait) -> bool | None:
+        """Whether Python stacks show that processes of a role that wait so wait for tasks; None where none shows it."""
+        seen = self._seen_at.get((role, wait) if wait.place is None else wait.place)
         return None if seen is None else sum(seen) * 2 > len(seen)
 
     def first_wait_s(self) -> dict[int, float]:
         """By pid, when its main thread first waited as for a task."""
         return {life.pid: start_ns / NS_PER_S for life, start_ns in self._first.items()}
 
-    def _waits_for_task(self, spell: Spell) -> None:
-        if spell.start_ns > spell.life.born_ns + _YOUNG_NS:
-            self._first.setdefault(spell.life, spell.start_ns)
-
-    def _look_at(self, place: Place, spell: Spell) -> None:
-        dumps = self._dumps.get((spell.life, spell.tid), ())
+    def _look_at(self, spell: Spell, wait: Wait) -> None:
+        dumps = self._dumps[spell.life, spell.tid]
         first = bisect_left(dumps, (spell.start_ns, False))
         for _, for_task in dumps[first : bisect_left(dumps, (spell.end_ns, False))]:
+            place = (spell.life.role, wait) if wait.place is None else wait.place
             self._seen_at.setdefault(place, []).append(for_task)
 
-    def _wait(self, spell: Spell, shape: Shape) -> Wait:
-        if spell.what not in (waits.LOCK, waits.GIL) or spell.address is None:
-            return Wait(spell.what, spell.call)
-        if spell.what == waits.GIL:
-            return Wait(spell.what, "futex")
-        place = self._shared.get((spell.life, spell.address), (f"process {spell.life.pid}", spell.address))
-        wait = Wait(spell.what, "futex", place)
-        return wait if wait in shape or len(shape) < _MOST_ADDRESSES else Wait(spell.what, "futex")
+    def _wait(self, life: Life, kind: _Kind) -> Wait:
+        if isinstance(kind, tuple):
+            return Wait(*kind)
+        if kind is None:
+            return Wait(waits.LOCK, "futex")
+        place = self._shared.get((life, kind), (f"process {life.pid}", kind))
+        return Wait(waits.LOCK, "futex", None, place)
 
-    def _spread(self, bins: dict[int, float], spell: Spell) -> None:
-        step, last = self._step_ns, self._last_bin
-        start_ns, end_ns = spell.start_ns, spell.end_ns
-        first, final = start_ns // step, (end_ns - 1) // step
-        if final > last or first < 0:
-            first, final = max(0, min(first, last)), max(0, min(final, last))
+    def _spread(self, bins: Bins, start_ns: int, end_ns: int) -> None:
+        step, last = self._step_ns, self._last
+        first, final = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
         if first >= final:
             bins[final] = bins.get(final, 0.0) + (end_ns - start_ns)
             return
@@ -161,9 +178,15 @@ def _task_dumps(samples: Iterable[StackSample]) -> dict[tuple[Life, int], list[t
 
 
 def takes_tasks(sample: StackSample) -> bool:
-    """Whether a stack stands where a pool or queue waits for the next task."""
+    """Whether a stack stands where a pool, a queue or a connection waits for the next task.
+
+    A manager's proxy uses a connection too, and waits for its manager.
+    """
+    near = sample.frames[-_INNERMOST:]
+    if any(frame.file.endswith(_PROXIES) for frame in near):
+        return False
     return any(
         frame.function.rpartition(".")[2] == function and frame.file.endswith(file)
-        for frame in sample.frames[-_INNERMOST:]
+        for frame in near
         for file, function in _TAKES_TASKS
     )

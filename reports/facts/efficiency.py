@@ -98,9 +98,9 @@ def _with_threads(facts: Facts, workforce: Workforce) -> frozenset[int]:
     if workforce.form != PROCESSES:
         return frozenset()
     worked: set[int] = set()
+    processes = {process.pid: process for process in facts.processes}
     for worker in workforce.workers:
-        process = facts.process(worker.pid)
-        threads = () if process is None else process.threads
+        threads = processes[worker.pid].threads
         beside = sum(thread.run_s for thread in threads if thread.tid != worker.tid)
         if beside > _LEAST_BESIDE * useful_s(worker):
             worked.add(worker.tid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -56,6 +57,7 @@ class _Causes:
             (pid, lock.address) for lock in facts.report.locks if lock.pattern == CONVOY for pid in lock.pids
         }
         self._together = {(pid, lock.address) for lock in facts.report.locks for pid in lock.pids}
+        self._workers = frozenset(hands.threads)
         self._queues = self._queue_places()
         self._visitors = self._count_visitors()
         spans = self._spans()
@@ -66,7 +68,7 @@ class _Causes:
     def _process(self, process: ProcessFacts, spans: Mapping[ThreadFacts, _Span]) -> None:
         teams = self._team(process)
         for thread in process.threads:
-            if thread.owner.kind not in (owned.MAIN, owned.PYTHON, owned.PYTHON_HELPER, owned.UNKNOWN):
+            if thread.owner.kind not in (owned.MAIN, owned.PYTHON, owned.UNKNOWN):
                 continue
             span = spans.get(thread)
             works = span is not None or (not spans and thread is main_thread(process))
@@ -141,23 +143,27 @@ class _Causes:
         if wait.what == waits.GIL:
             return GIL
         if wait.what == waits.LOCK:
-            return self._lock(process, wait.place, works=works, team=team)
+            return self._lock(process, wait, works=works, team=team)
         if not works:
             return IO if wait.what in (waits.DISK, waits.PAGING) else ""
         if wait.what == waits.SLEEP:
             return SLEEP
-        if wait.what in (waits.PIPE, waits.POLL):
-            return self._pipe(thread, wait)
+        if wait.what in (waits.PIPE, waits.POLL, waits.SOCKET):
+            return self._message(thread, wait)
         return IO if wait.what in _IO else UNKNOWN
 
-    def _pipe(self, thread: ThreadFacts, wait: Wait) -> str:
-        """A pool's processes take tasks from a pipe; a thread that reads one waits for another program."""
-        if self._hands.processes and thread in self._hands.threads:
-            return RESULTS if wait.call in _WRITES else TASKS
-        return IO
+    def _message(self, thread: ThreadFacts, wait: Wait) -> str:
+        """A worker process takes tasks from a pipe, other threads talk to other programs; stacks know better."""
+        if not self._hands.processes or thread not in self._workers:
+            return IO
+        on_pipe = wait.what == waits.PIPE or (wait.what == waits.POLL and wait.file != "socket")
+        if on_pipe and wait.call in _WRITES:
+            return RESULTS
+        seen = self._blocked.takes_tasks(thread.role, wait)
+        return TASKS if (on_pipe if seen is None else seen) else IO
 
-    def _lock(self, process: ProcessFacts, place: Place | None, *, works: bool, team: bool) -> str:
-        if self._is_contended(process, place):
+    def _lock(self, process: ProcessFacts, wait: Wait, *, works: bool, team: bool) -> str:
+        if self._is_contended(process, wait):
             return LOCK
         if not works:
             return ""
@@ -165,15 +171,16 @@ class _Causes:
             return TEAM
         if not self._hands.threads:
             return LOCK
-        alone = place is not None and place[0].startswith("process ") and len(process.threads) == 1
+        alone = wait.place is not None and wait.place[0].startswith("process ") and len(process.threads) == 1
         return LOCK if alone else TASKS
 
-    def _is_contended(self, process: ProcessFacts, place: Place | None) -> bool:
+    def _is_contended(self, process: ProcessFacts, wait: Wait) -> bool:
         """Whether a lock guards something: its waiters keep waking, or they are two that never wait at once.
 
         A queue's own lock is not meant: who waits at it waits for a task.
         """
-        if place is None or place in self._queues or self._blocked.takes_tasks_at(place):
+        place = wait.place
+        if place is None or place in self._queues or self._blocked.takes_tasks(process.role, wait):
             return False
         if (process.pid, place[1]) in self._convoys:
             return True
@@ -185,9 +192,9 @@ class _Causes:
     def _count_visitors(self) -> dict[Place, int]:
         """How many of the workers ever waited at each place."""
         visitors: dict[Place, int] = {}
-        for thread in self._hands.threads:
-            process = self._facts.process(thread.pid)
-            for wait in () if process is None else self._blocked.of(process.life, thread.tid):
+        homes = self._hands.processes or itertools.repeat(self._hands.home)
+        for process, thread in zip(homes, self._hands.threads, strict=False):
+            for wait in self._blocked.of(process.life, thread.tid):
                 if wait.place is not None:
                     visitors[wait.place] = visitors.get(wait.place, 0) + 1
         return visitors

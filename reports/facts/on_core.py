@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from corelens.reports.core_time import OnCore
@@ -21,8 +21,10 @@ _LABELS = {
     COORDINATOR: "Python code of the process that hands out the tasks",
     UNSEEN: "threads and processes that came and went between two looks",
 }
+# The kernel's part of processes that were read stands for the others where those are few.
+_MOST_READ = 0.8
 # Fewer samples of active threads than this do not divide their time: it stays with the tasks.
-_LEAST_SAMPLES = 5
+_LEAST_SAMPLES = 10
 # Work is handed over in these wherever they stand in a stack: what user code does beneath them, it does to be pickled.
 _HANDS_OVER = (
     "/multiprocessing/reduction.py", "/multiprocessing/connection.py", "/multiprocessing/queues.py",
@@ -43,7 +45,9 @@ _OPENMP = (owned.OPENMP_GNU, owned.OPENMP_LLVM, owned.OPENMP_INTEL)
 @dataclass(slots=True)
 class _Part:
     core_s: float = 0.0
-    system_core_s: float | None = 0.0
+    read_core_s: float = 0.0
+    """Of processes whose division into user and system was read."""
+    system_core_s: float = 0.0
     threads: int = 0
 
     def add(self, core_s: float, system_share: float | None) -> None:
@@ -52,23 +56,40 @@ class _Part:
             return
         self.core_s += core_s
         self.threads += 1
-        if self.system_core_s is not None:
-            self.system_core_s = None if system_share is None else self.system_core_s + core_s * system_share
+        if system_share is not None:
+            self.read_core_s += core_s
+            self.system_core_s += core_s * system_share
+
+    def line(self, kind: str, label: str, capacity_core_s: float) -> OnCore:
+        """Sum up; the kernel's part stands for all where most of it was read."""
+        known = self.read_core_s > _MOST_READ * self.core_s
+        return OnCore(
+            kind=kind,
+            label=label,
+            core_s=self.core_s,
+            capacity_share=self.core_s / capacity_core_s,
+            system_core_s=self.system_core_s * self.core_s / self.read_core_s if known else None,
+            threads=self.threads,
+        )
 
 
 def on_core(facts: Facts, hands: Hands, unseen_core_s: float) -> tuple[OnCore, ...]:
     """Divide what the threads used; `unseen_core_s` is what the clocks show beyond them."""
     parts: dict[tuple[str, str], _Part] = {}
+    ready, shares = _ready_s(facts, hands), _coordination_shares(facts, hands)
     for process in facts.processes:
+        coordinating = shares.get(_group(process, hands), 0.0)
         system_share = _system_share(process)
         for thread in process.threads:
-            for kind, label, core_s in _divided(facts, hands, process, thread):
+            startup_s = startup.run_until((thread,), ready(process), facts.report.timeline.step_s)
+            for kind, label, core_s in _divided(
+                thread, _kind(process, thread, hands), startup_s, coordinating
+            ):
                 parts.setdefault((kind, label), _Part()).add(core_s, system_share)
     if unseen_core_s > 0:
-        parts[UNSEEN, _LABELS[UNSEEN]] = _Part(unseen_core_s, None, 0)
-    capacity = facts.capacity_core_s
+        parts[UNSEEN, _LABELS[UNSEEN]] = _Part(unseen_core_s)
     lines = (
-        OnCore(kind, label, part.core_s, part.core_s / capacity, part.system_core_s, part.threads)
+        part.line(kind, label, facts.capacity_core_s)
         for (kind, label), part in parts.items()
         if part.core_s > 0
     )
@@ -82,28 +103,28 @@ def _system_share(process: ProcessFacts) -> float | None:
 
 
 def _divided(
-    facts: Facts, hands: Hands, process: ProcessFacts, thread: ThreadFacts
+    thread: ThreadFacts, of: tuple[str, str], startup_s: float, coordinating: float
 ) -> Iterator[tuple[str, str, float]]:
-    ready_s = _ready_s(facts, hands, process)
-    before = min(thread.run_s, startup.run_until((thread,), ready_s, facts.report.timeline.step_s))
+    before = min(thread.run_s, startup_s)
     yield STARTUP, _LABELS[STARTUP], before
+    kind, label = of
     rest = thread.run_s - before
-    kind, label = _kind(process, thread, hands)
     if kind in (PYTHON, COORDINATOR):
-        share = _coordination_share(facts, process) if hands.threads else 0.0
-        yield COORDINATION, _LABELS[COORDINATION], rest * share
-        rest -= rest * share
+        yield COORDINATION, _LABELS[COORDINATION], rest * coordinating
+        rest -= rest * coordinating
     yield kind, label, rest
 
 
-def _ready_s(facts: Facts, hands: Hands, process: ProcessFacts) -> float:
-    for each, worker in zip(hands.processes, hands.said.workers, strict=False):
-        if each is process:
-            return worker.ready_s
-    waves = () if facts.report.phases is None else facts.report.phases.waves
-    if waves:
-        return waves[0].begin_s
-    return 0.0 if facts.report.phases is None else facts.report.phases.startup_until_s
+def _ready_s(facts: Facts, hands: Hands) -> Callable[[ProcessFacts], float]:
+    """When the start-up of a process was over: of a worker its own, of all others that of the program."""
+    phases = facts.report.phases
+    program_s = 0.0 if phases is None else phases.startup_until_s
+    if phases is not None and phases.waves:
+        program_s = phases.waves[0].begin_s
+    of = {
+        process: worker.ready_s for process, worker in zip(hands.processes, hands.said.workers, strict=False)
+    }
+    return lambda process: of.get(process, program_s)
 
 
 def _kind(process: ProcessFacts, thread: ThreadFacts, hands: Hands) -> tuple[str, str]:
@@ -119,15 +140,24 @@ def _kind(process: ProcessFacts, thread: ThreadFacts, hands: Hands) -> tuple[str
     return PYTHON, _LABELS[PYTHON]
 
 
-def _coordination_share(facts: Facts, process: ProcessFacts) -> float:
-    """Part of the samples of its active Python threads that stood in pickling, queues or a pool's own code."""
-    active = [
-        sample for sample in facts.samples_of(process) if sample.active and not startup.is_starting(sample)
-    ]
-    seen = sum(sample.samples for sample in active)
-    if seen < _LEAST_SAMPLES:
-        return 0.0
-    return sum(sample.samples for sample in active if coordinates(sample)) / seen
+def _group(process: ProcessFacts, hands: Hands) -> str:
+    """Alike processes do alike things; the one that hands out the tasks is like no other."""
+    return "" if process is hands.home else process.role
+
+
+def _coordination_shares(facts: Facts, hands: Hands) -> dict[str, float]:
+    """Part of the samples of active threads that stood in pickling, queues or a pool's own code, by group.
+
+    A group of which too little was seen is absent, and its time stays with the tasks.
+    """
+    groups = {process.life: _group(process, hands) for process in facts.processes}
+    seen: dict[str, list[int]] = {}
+    for sample in facts.samples if hands.threads else ():
+        if sample.active and sample.life in groups and not startup.is_starting(sample):
+            counts = seen.setdefault(groups[sample.life], [0, 0])
+            counts[0] += sample.samples
+            counts[1] += sample.samples if coordinates(sample) else 0
+    return {group: some / every for group, (every, some) in seen.items() if every >= _LEAST_SAMPLES}
 
 
 def coordinates(sample: StackSample) -> bool:

@@ -100,7 +100,7 @@ def _need_s(facts: Facts, alike: list[ProcessFacts]) -> float:
     """Core-seconds that the start-up of one of these takes."""
     first_s = min(process.born_s for process in alike)
     of_program = run_until(facts.root.threads, first_s, facts.report.timeline.step_s)
-    used = [process.run_s for process in alike if process.run_s > 0]
+    used = [run_s for process in alike if (run_s := used_s(process)) > 0]
     seen = seen_ages(facts, alike)
     need_s = min(of_program, statistics.median(used)) if used else 0.0
     if seen.starting_s is not None:
@@ -110,16 +110,21 @@ def _need_s(facts: Facts, alike: list[ProcessFacts]) -> float:
     return need_s
 
 
+def used_s(process: ProcessFacts) -> float:
+    """On a core: by its own clock, which counts threads that nobody saw, or by its threads where it is not readable."""
+    return max(process.run_s, sum(thread.run_s for thread in process.threads))
+
+
 def run_until(threads: Iterable[ThreadFacts], until_s: float, step_s: float) -> float:
     """On a core before a moment; of the bin in which it lies, the part before it."""
-    used_s = 0.0
+    before_s = 0.0
     for thread in threads:
-        for place, run_s in thread.run_s_by_bin.items():
+        for place, run_s in thread.run_s_by_bin.items() if thread.born_s < until_s else ():
             start_s = max(place * step_s, min(thread.born_s, (place + 1) * step_s))
             width_s = (place + 1) * step_s - start_s
             part = (until_s - start_s) / width_s if width_s > 0 else float(until_s >= start_s)
-            used_s += run_s * min(1.0, max(0.0, part))
-    return used_s
+            before_s += run_s * min(1.0, max(0.0, part))
+    return before_s
 
 
 def _reached_s(process: ProcessFacts, need_s: float, step_s: float) -> float:
@@ -128,11 +133,11 @@ def _reached_s(process: ProcessFacts, need_s: float, step_s: float) -> float:
     for thread in process.threads:
         for place, run_s in thread.run_s_by_bin.items():
             bins[place] = bins.get(place, 0.0) + run_s
-    used_s = 0.0
+    so_far_s = 0.0
     for place in sorted(bins):
-        used_s += bins[place]
-        if used_s >= need_s:
+        so_far_s += bins[place]
+        if so_far_s >= need_s:
             start_s = max(place * step_s, process.born_s)
             width_s = (place + 1) * step_s - start_s
-            return start_s + max(0.0, width_s) * (1 - (used_s - need_s) / bins[place])
+            return start_s + max(0.0, width_s) * (1 - (so_far_s - need_s) / bins[place])
     return process.born_s + need_s if process.died_s is None else process.died_s

@@ -19,16 +19,19 @@ from corelens.reports.facts import (
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
     phases,
     pools,
     population,
     processes,
+    quotas,
     reaped,
     recorder_cost,
     short_lived,
     source,
     stacks,
+    standstill,
     taken,
     thread_limits,
     threads,
@@ -36,6 +39,7 @@ from corelens.reports.facts import (
     tree,
     trials,
     unseen,
+    variables_now,
     workers,
     workforce,
 )
@@ -167,6 +171,7 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
     acted = actors.processes(actors.Sources(recording, lives, basis.clock, owned, names, held_up.doings))
+    still = standstill.still(recording, lives, basis.wall_ns, owned, tuple(samples))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
@@ -177,9 +182,19 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         waits=held_up.waits,
         process_waits=held_up.process_waits,
         locks=held_up.locks,
+        standstill=standstill.told(still, acted),
     )
     root = next(process for process in acted if process.life is lives.root)
-    known = Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    known = Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
+        quotas=quotas.quotas(recording),
+        variables_now=variables_now.variables_now(recording, lives),
+        standstill=still,
+    )
     return _with_core_time(known, held, taken.taken(recording, grid))
 
 

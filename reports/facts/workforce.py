@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -66,7 +67,7 @@ def hands(facts: Facts, waits_from_s: Mapping[int, float] | None = None) -> Hand
 
     `waits_from_s` says by pid when a process first waited for a task, which ends its start-up.
     """
-    helpers = frozenset(process for process in facts.processes if _helps(facts, process))
+    helpers = _helpers(facts)
     processes = tuple(_worker_processes(facts, helpers))
     group = _thread_group(facts, helpers, processes)
     if processes and not _threads_win(group, processes):
@@ -92,26 +93,23 @@ def main_thread(process: ProcessFacts) -> ThreadFacts | None:
     return next((thread for thread in process.threads if thread.tid == process.pid), None)
 
 
-def _helps(facts: Facts, process: ProcessFacts) -> bool:
-    if process is facts.root:
-        return False
-    return process.role in _HELPER_ROLES or (
-        process.role.startswith(_WORKER_ROLES) and process.role != _RAY_WORKER and _serves(facts, process)
-    )
+def _helpers(facts: Facts) -> frozenset[ProcessFacts]:
+    """Services by their role, and of a process's children the only one that answers others.
 
-
-def _serves(facts: Facts, process: ProcessFacts) -> bool:
-    """Whether a child answers others: an event loop, or a thread per client while its main thread sleeps.
-
-    Of several children that do the same, each is a worker.
+    Where several children do so alike, as the processes of a web server, each is a worker.
     """
-    alike = [other for other in facts.processes if other.parent_pid == process.parent_pid and _answers(other)]
-    return len(alike) == 1 and alike[0] is process and len(facts.processes) > 1
+    services = {process for process in facts.processes if process.role in _HELPER_ROLES}
+    answering: dict[int | None, list[ProcessFacts]] = {}
+    for process in facts.processes:
+        made = process.role.startswith(_WORKER_ROLES) and process.role != _RAY_WORKER
+        if made and process is not facts.root and _answers(process):
+            answering.setdefault(process.parent_pid, []).append(process)
+    return frozenset(services | {alike[0] for alike in answering.values() if len(alike) == 1})
 
 
 def _answers(process: ProcessFacts) -> bool:
     main = main_thread(process)
-    if main is None or process.role == _RAY_WORKER or process.role in _HELPER_ROLES:
+    if main is None:
         return False
     for thread in (main, *_python_threads(process)):
         blocked_s = sum(time for (call, _), time in thread.calls.items() if call != "running")
@@ -135,8 +133,8 @@ def _worker_processes(facts: Facts, helpers: frozenset[ProcessFacts]) -> Iterato
     below: dict[int, float] = {}
     for process in made:
         if process.parent_pid is not None:
-            below[process.parent_pid] = below.get(process.parent_pid, 0.0) + process.run_s
-    yield from (process for process in made if below.get(process.pid, 0.0) <= process.run_s)
+            below[process.parent_pid] = below.get(process.parent_pid, 0.0) + startup.used_s(process)
+    yield from (process for process in made if below.get(process.pid, 0.0) <= startup.used_s(process))
 
 
 def _took_tasks(process: ProcessFacts) -> bool:
@@ -152,8 +150,9 @@ def _thread_group(
 ) -> tuple[ThreadFacts, ...]:
     """Python threads of the one process whose threads were at work most; empty where its main thread did it all."""
     best: tuple[ThreadFacts, ...] = ()
+    taken = helpers.union(workers)
     for process in facts.processes:
-        if process in helpers or process in workers:
+        if process in taken:
             continue
         group = tuple(thread for thread in _python_threads(process) if _at_work_s(thread) > 0)
         main = main_thread(process)
@@ -171,7 +170,7 @@ def _at_work_s(thread: ThreadFacts) -> float:
 def _threads_win(group: tuple[ThreadFacts, ...], processes: tuple[ProcessFacts, ...]) -> bool:
     """Whether threads did what processes did not; threads that feed a pool of processes do not count."""
     by_threads = sum(thread.wanted_s for thread in group)
-    by_processes = sum(process.run_s + process.queue_s for process in processes)
+    by_processes = sum(startup.used_s(process) + process.queue_s for process in processes)
     largest = max((thread.wanted_s for thread in group), default=0.0)
     alike = [thread for thread in group if thread.wanted_s > _ALIKE_SHARE * largest]
     return len(alike) > 1 and by_threads > _MOST_THREADS_SHARE * (by_threads + by_processes)
@@ -222,14 +221,14 @@ def _home(facts: Facts, processes: tuple[ProcessFacts, ...]) -> ProcessFacts:
     if any(process.role == _RAY_WORKER for process in processes):
         drivers = [process for process in facts.processes if process.role == "ray-driver"]
         return facts.root if facts.root in drivers or not drivers else drivers[0]
-    parents = [process.parent_pid for process in processes if process.parent_pid is not None]
-    most = max(set(parents), key=parents.count, default=None)
-    return (None if most is None else facts.process(most)) or facts.root
+    parents = Counter(process.parent_pid for process in processes if process.parent_pid is not None)
+    most = parents.most_common(1)
+    return (facts.process(most[0][0]) if most else None) or facts.root
 
 
 def _coordinator(home: ProcessFacts, *, whole: bool) -> Coordinator:
     main = main_thread(home)
-    run_s = home.run_s if whole or main is None else main.run_s
+    run_s = startup.used_s(home) if whole or main is None else main.run_s
     return Coordinator(pid=home.pid, tid=home.pid, role=home.role, run_s=run_s)
 
 
@@ -244,9 +243,9 @@ def _worker_process(facts: Facts, process: ProcessFacts, main: ThreadFacts, read
         died_s=process.died_s,
         ready_s=ready_s,
         last_work_s=_last_work_s(process.threads, ready_s, process.died_s, step_s),
-        run_s=process.run_s,
+        run_s=startup.used_s(process),
         queue_s=process.queue_s,
-        startup_run_s=min(process.run_s, startup.run_until(process.threads, ready_s, step_s)),
+        startup_run_s=min(startup.used_s(process), startup.run_until(process.threads, ready_s, step_s)),
     )
 
 
