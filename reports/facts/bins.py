@@ -76,8 +76,11 @@ class Amounts:
         """Spread an amount; what lies outside the grid falls to its first or last bin."""
         last = len(self.bins) - 1
         step = self.grid.step_ns
-        self._reach_ns = max(self._reach_ns, end_ns)
-        first_bin, last_bin = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
+        if end_ns > self._reach_ns:
+            self._reach_ns = end_ns
+        first_bin, last_bin = start_ns // step, (end_ns - 1) // step
+        if first_bin < 0 or last_bin < 0 or last_bin > last:
+            first_bin, last_bin = max(0, min(first_bin, last)), max(0, min(last_bin, last))
         if first_bin >= last_bin or end_ns <= start_ns:
             self.bins[last_bin] += amount
             return

@@ -231,11 +231,17 @@ def _mix_at(mixes: Mapping[str, Mapping[int, float]], place: int, reach: int) ->
     """Shares of the causes around a bin; of the thread's whole life where nothing was seen around it."""
     if len(mixes) == 1:
         return {next(iter(mixes)): 1.0}
-    near = {
-        cause: sum(bins.get(other, 0.0) for other in range(place - reach, place + reach + 1))
-        for cause, bins in mixes.items()
-    }
-    whole = sum(near.values())
+    around = range(place - reach, place + reach + 1)
+    near: dict[str, float] = {}
+    whole = 0.0
+    # Plain loops: this runs once per thread, bin and cause.
+    for cause, bins in mixes.items():
+        time = 0.0
+        for other in around:
+            if other in bins:
+                time += bins[other]
+        near[cause] = time
+        whole += time
     if not whole:
         near = {cause: sum(bins.values()) for cause, bins in mixes.items()}
         whole = sum(near.values())

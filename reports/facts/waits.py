@@ -108,7 +108,10 @@ class Ranges:
 
     def has(self, life: Life, address: int) -> bool:
         """Whether who waits there waits for the GIL."""
-        return any(start <= address < end for start, end in self._by_life.get(life, ()))
+        for start, end in self._by_life.get(life, ()):  # noqa: SIM110 - a plain loop, once for every futex
+            if start <= address < end:
+                return True
+        return False
 
 
 def collect(
