@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import ray
@@ -26,7 +27,7 @@ def main() -> None:
     table = np.arange(6_000_000, dtype=np.float64)
     task = ray.remote(look_up)
     ray.get([task.remote(np.ones(1), 0) for _ in range(2)])
-    begun, done, running = time.perf_counter(), 0, list[ray.ObjectRef]()
+    begun, done, running = time.perf_counter(), 0, list[Any]()
     argument = ray.put(table) if FIXED else table
     for query in range(QUERIES * (10 if FIXED else 1)):
         running.append(task.remote(argument, query))
