@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     OUTPUT_FAILED = 9
     GATE_FAILED = 10
     NOT_AS_PREDICTED = 11
+    DEADLOCKED = 12
     CANNOT_EXECUTE = 126
     NOT_FOUND = 127
     INTERRUPTED = 130
@@ -44,6 +45,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.OUTPUT_FAILED: "the output cannot be written (disk full, no such folder, read-only)",
     ExitCode.GATE_FAILED: "a budget was exceeded (reserved for `corelens check`)",
     ExitCode.NOT_AS_PREDICTED: "a replay found other threads or another verdict than it must; the messages say where",
+    ExitCode.DEADLOCKED: "`record --kill-deadlocked` found that nothing would ever move, and ended the program",
     ExitCode.CANNOT_EXECUTE: "the program to record exists and cannot be executed",
     ExitCode.NOT_FOUND: "the program to record does not exist",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C before a target's own exit code was known",

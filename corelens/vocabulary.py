@@ -474,7 +474,8 @@ _WAITS = Kind(
         Field(
             "file",
             "str",
-            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other",
+            "what the call reads or writes: pipe, socket, eventfd, epoll, timerfd, terminal, device, file, other;"
+            " of poll the first in its list",
             "the call has no file, or it was closed",
         ),
         Field(
@@ -503,11 +504,75 @@ _LOCKS_SHARED = Kind(
     columnar=True,
 )
 
+_STANDSTILL = Kind(
+    "standstill",
+    "standstill",
+    "nothing in the tree had moved for a while (or the recording was interrupted), so everybody was looked at; the"
+    " two kinds below are what was seen, at the same t_ns",
+    (
+        _T,
+        Field(
+            "since_ns", "int", "since when no process had used more CPU than polling takes, begun or ended"
+        ),
+        Field("why", "str", "still (nothing moved), interrupted (the recording was asked to end)"),
+        Field(
+            "deadlock", "str", "the chain of waits, as `--watch` told it", "not watched, or it is no deadlock"
+        ),
+        Field("killed", "bool", "whether `--kill-deadlocked` then ended the program"),
+    ),
+)
+
+_STANDSTILL_WAITS = Kind(
+    "standstill.waits",
+    "standstill",
+    "each thread at that moment: the call that it is blocked in, and what could end it",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field("call", "str", "as in `waits`"),
+        Field(
+            "timed",
+            "bool",
+            "whether the call returns by itself after a time",
+            "not known of this call",
+        ),
+        Field("address", "int", "what a futex call waits on", "no futex call"),
+        Field(
+            "waits_for",
+            "list",
+            "what would end the wait: [`in`, FILE] (something to read), [`out`, FILE] (room to write), [`child`,"
+            " PID] (0: any), [`memory`, DEVICE:INODE+OFFSET] (a futex in shared memory); a file by its name in"
+            " /proc/PID/fd",
+            "a futex in the process's own memory, no call, or it could not be read",
+        ),
+        Field("module", "str", "file whose code made the call", "not readable, or not in a file"),
+        Field("stack", "list", "Python frames, outermost first: [function, file, line]", "no Python stack"),
+    ),
+    columnar=True,
+)
+
+_STANDSTILL_ENDS = Kind(
+    "standstill.ends",
+    "standstill",
+    "who could end a wait for a file of the lines above: every process that has the other end open",
+    (
+        _T,
+        Field("direction", "str", "in, out: of the wait"),
+        Field("file", "str", "as in `waits_for`"),
+        Field(
+            "pid", "int", "who has the other end", "somebody outside the tree, or nobody who could be found"
+        ),
+    ),
+    columnar=True,
+)
+
 _LOCKS_FILES = Kind(
     "locks.files",
     "file-locks",
     "locks on files that recorded processes hold or wait for, with those of others on the same files (/proc/locks);"
-    " looked at each round and written whole when anything differs from the line before: no row means no lock",
+    " looked at each round while there are any, each second otherwise,"
+    " and written whole when anything differs from the line before: no row means no lock",
     (
         _T,
         Field("pid", "int", "who has it; -1: of an open file description, which has no process"),
@@ -518,6 +583,48 @@ _LOCKS_FILES = Kind(
         Field("start", "int", "first byte that is locked"),
         Field("end", "int", "last byte that is locked", "to the end of the file, however long it gets"),
         Field("path", "str", "path of the file as who locked it sees it", "not found"),
+    ),
+    columnar=True,
+)
+
+_PERF_MODULES = Kind(
+    "perf.modules",
+    "perf",
+    "files that sampled code lies in; each is numbered once in a recording, apart from those of `modules`",
+    (
+        _T,
+        Field("module", "int", "its number in this recording"),
+        Field("path", "str", "path as the process sees it"),
+        Field(
+            "build_id", "str", "GNU build id, hexadecimal", "the file carries none, or the process had ended"
+        ),
+        Field("bytes", "int", "size of the file, which tells builds without an id apart", "the file is gone"),
+    ),
+    columnar=True,
+)
+
+_PERF_SAMPLES = Kind(
+    "perf.samples",
+    "perf",
+    "user code on a core, sampled by the kernel 49 times for each second on a core (--perf): samples since the last"
+    " such line; time in the kernel is not sampled",
+    (
+        _T,
+        _PID,
+        _TID,
+        Field(
+            "module",
+            "int",
+            "file that the code lies in",
+            "in no file, or the process ended before it was asked",
+        ),
+        Field(
+            "offset",
+            "int",
+            "from where the first byte of the file is mapped, in steps of 16 bytes",
+            "likewise",
+        ),
+        Field("samples", "int", "samples there"),
     ),
     columnar=True,
 )
@@ -619,6 +726,31 @@ _CGROUP = Kind(
             "int",
             "pages of memory that had to be swapped in soon after they were swapped out, likewise",
             _NOT_COUNTED,
+        ),
+    ),
+)
+
+_RAY_NODE = Kind(
+    "ray.node",
+    "ray",
+    "state of a Ray node as its raylet wrote it into its log (debug_state.txt): when it started, and every ten seconds"
+    " after that; with the agent every second",
+    (
+        _T,
+        Field("pid", "int", "raylet"),
+        Field("node", "str", "id of the node"),
+        Field("written_unix_ns", "int", "when it was written, on the wall clock"),
+        Field("total", "object", "logical resource (CPU, GPU, memory, ...) to how much of it the node has"),
+        Field("available", "object", "the same to how much of it nobody holds"),
+        Field(
+            "queues",
+            "object",
+            "requests for workers that wait, as Ray counts them: infeasible_queue, schedule_queue, grant_queue,"
+            " waiting_for_resource, waiting_for_remote_node_resources, tasks_waiting_for_workers, ...",
+        ),
+        Field("held", "list", "who holds what: {pid, task, resources}"),
+        Field(
+            "backlog", "list", "tasks that their owners have not even asked workers for: {resources, tasks}"
         ),
     ),
 )
@@ -776,8 +908,9 @@ KINDS: dict[str, Kind] = {
         _THREADS_BORN, _THREADS_NAMED, _THREADS, _THREADS_DETAIL, _THREADS_DIED,
         _MODULES, _THREADS_OWNED, _THREADS_PYTHON, _STACKS_FRAMES, _STACKS_CHAINS, _STACKS, _STACKS_LOOKS,
         _GIL_FOUND, _GIL, _GIL_HELD, _WAITS, _LOCKS_SHARED, _LOCKS_FILES,
-        _CORES, _HOST, _LIMITS, _CGROUP, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE, _SELF,
-        _FOOTER,
+        _STANDSTILL, _STANDSTILL_WAITS, _STANDSTILL_ENDS, _PERF_MODULES, _PERF_SAMPLES,
+        _CORES, _HOST, _LIMITS, _CGROUP, _RAY_NODE, _MEMORY, _POOLS, _VARIABLES, _PACKAGES, _MARK, _GAP, _RATE,
+        _SELF, _FOOTER,
     )
 }  # fmt: skip
 

@@ -14,6 +14,9 @@ from textwrap import fill
 from corelens.cli import COMMANDS, parser
 from corelens.errors import MEANINGS
 from corelens.reports.comparison_json import comparison_fields
+from corelens.reports.explanation_writers import index
+from corelens.reports.explanation_writers import page as rule_page
+from corelens.reports.explanations import explanations
 from corelens.reports.explosion_json import explosion_fields
 from corelens.reports.facts.limit_readers import LIBRARIES, Library
 from corelens.reports.facts.limit_verdicts import VERDICTS
@@ -49,7 +52,8 @@ JSON_INTRO = """\
 # The JSON report
 
 `corelens report FILE --json` prints one object. Units stand in the keys; `[]` stands for every element of a
-list. null means not measured; the list `unseen` says why.
+list. null means not measured; the list `gaps` says why. The diagnosis stands at the top; what it was reasoned
+from is under `facts`.
 """
 
 COMPARISON_INTRO = """\
@@ -91,27 +95,50 @@ its variables, and how many threads it has now.
   before its libraries are loaded, and asks the libraries for their threads. *configured* is that answer, as a
   thread that is new to the library gets it.
 - *seen* is the largest team or pool that existed, counted from outside by the owners of threads, the thread that
-  opened it included. An attached program has this alone, beside its environment at exec; what it set later in
-  `os.environ` cannot be seen from outside.
+  opened it included. Without an agent there is this alone, beside the environment at exec and as it is now in
+  the memory of the process: a pool larger than the variable says was there before the variable was set.
 - Limits that code sets (`torch.set_num_threads`, threadpoolctl) show where a size is explained neither by
   variables nor by the machine, or changed. A call that asks for what was there anyway leaves no trace.
 - What another thread sets for itself alone cannot be asked for: a threadpoolctl limit is noticed by what it does
   to OpenBLAS, which has one number for the whole process.
 """
 
+RULES_INTRO = """\
+# The verdicts
+
+`corelens report` names the cause that costs most, as far as the recording proves it; `corelens explain VERDICT`
+prints the page of one. Each says what the rule sees, why it costs, what to do, and when it is wrong.
+"""
+
 
 def main(argv: list[str]) -> int:
     """Write the pages, or name those that are not current and return 1."""
     stale = [name for name, text in pages().items() if not is_current(name, text)]
+    stale += left_over()
     if argv == ["--check"]:
         print(
             "\n".join(f"docs/{name} is not current; run: make docs" for name in stale) or "docs are current"
         )
         return 1 if stale else 0
+    made = pages()
     for name in stale:
-        (DOCS / name).write_text(pages()[name])
-        print(f"wrote docs/{name}")
+        write(DOCS / name, made.get(name))
     return 0
+
+
+def write(path: Path, text: str | None) -> None:
+    """Write a page, or take away one that nothing describes any more."""
+    if text is None:
+        path.unlink()
+    else:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    print(f"{'removed' if text is None else 'wrote'} docs/{path.relative_to(DOCS)}")
+
+
+def left_over() -> list[str]:
+    """Pages of rules that are no more."""
+    return sorted({f"rules/{path.name}" for path in (DOCS / "rules").glob("*.md")} - pages().keys())
 
 
 def is_current(name: str, text: str) -> bool:
@@ -127,7 +154,15 @@ def pages() -> dict[str, str]:
         "report-json.md": page(report_json()),
         "cli.md": page(command_line()),
         "thread-limits.md": page(thread_limits()),
+        **rule_pages(),
     }
+
+
+def rule_pages() -> dict[str, str]:
+    """A page for each verdict, and the list of them."""
+    every = explanations()
+    made = {f"rules/{one.slug}.md": page(rule_page(one)) for one in every}
+    return {"rules/index.md": page((RULES_INTRO, *index(every))), **made}
 
 
 def page(lines: Iterable[str]) -> str:

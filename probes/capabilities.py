@@ -219,7 +219,7 @@ def _proportional_memory(place: _Place) -> Capability:
 def _perf(place: _Place) -> Capability:
     error = perf_events.trouble()
     if error is None:
-        return Capability("perf-events", True, "hardware and software event counters can be opened")
+        return Capability("perf-events", True, "event counters can be opened (record --perf)")
     level = _number(f"{place.proc}/sys/kernel/perf_event_paranoid")
     reason = f"event counters cannot be opened: {error} (kernel.perf_event_paranoid = {level})"
     remedy = "sysctl kernel.perf_event_paranoid=2; docker run --cap-add PERFMON where it is a container"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,6 +109,13 @@ class RaySessions:
             if session in sessions and self._works_for(pid, session, jobs):
                 ready.append(pid)
         return ready
+
+    def raylets(self, followed: Container[int]) -> dict[int, str]:
+        """Raylets that are followed themselves or serve a followed driver, with the folder of their session."""
+        sessions = {driver.session for driver in self._drivers.values()}
+        return {
+            pid: session for pid, session in self._raylets.items() if pid in followed or session in sessions
+        }
 
     def joined(self, pid: int) -> None:
         """Stop offering a process that is followed now."""

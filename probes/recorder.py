@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from corelens.probes import procfs
 from corelens.probes.governor import Cost, Governor
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.probe import Concluding, Moment, Probe, Process
+from corelens.probes.signals import ENDING
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
 from corelens.vocabulary import Line
@@ -51,6 +53,16 @@ class Control(Protocol):
 
     def reason_to_end(self, t_ns: int, *, root_ended: bool) -> str | None:
         """Why to end now, None to go on."""
+        ...
+
+
+class LastWords(Protocol):
+    """A probe that looks once more before the program hears of a signal that may end it."""
+
+    name: str
+
+    def interrupted(self, t_ns: int) -> Iterable[Line]:
+        """Look at once, for a second at most."""
         ...
 
 
@@ -111,6 +123,7 @@ class Recorder:
         clock: Clock = time.monotonic_ns,
         own: OwnCpu | None = None,
         glancer: Glancer | None = None,
+        last_words: LastWords | None = None,
     ) -> None:
         self.tally = Tally()
         self._tree = tree
@@ -125,6 +138,7 @@ class Recorder:
         self._tick_ns = tick_ns
         self._clock = clock
         self._glancer = glancer
+        self._last_words = last_words
         self._next_flush_ns = FLUSH_PERIOD_NS
         self._last_tree_ns = 0
         self._own = own or OwnCpu()
@@ -212,11 +226,18 @@ class Recorder:
         timeout_s = max(0, until_ns - self.now_ns()) / 1e9
         for descriptor, _ in self._poll.poll(timeout_s):
             if descriptor == self._control.descriptor:
+                self._hear_last_words()
                 self._control.handle()
             elif (pid := self._tree.pid_of(descriptor)) is not None:
                 t_ns = self.now_ns()
                 self._charged("threads", self._threads.bury(pid, t_ns))
                 self._charged("tree", self._tree.bury(pid, t_ns))
+
+    def _hear_last_words(self) -> None:
+        """Look at who hangs before a signal is passed on that may end it; once, so that a second one is quick."""
+        if self._last_words is not None and signal.sigpending() & ENDING:
+            probe, self._last_words = self._last_words, None
+            self._charged(probe.name, probe.interrupted(self.now_ns()))
 
     def _glance_until(self, glancer: Glancer, until_ns: int) -> None:
         """Glance as often as is due; returns early when something arrived that must be handled."""

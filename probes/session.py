@@ -33,12 +33,17 @@ from corelens.probes.memory import MemoryProbe
 from corelens.probes.own_cpu import OwnCpu
 from corelens.probes.owners import OwnersProbe
 from corelens.probes.packages import PackagesProbe
+from corelens.probes.perf_samples import DEFAULT_PERIOD_NS as PERF_PERIOD_NS
+from corelens.probes.perf_samples import PerfProbe
 from corelens.probes.pools import PoolsProbe
 from corelens.probes.probe import Probe
+from corelens.probes.ray_node import DEFAULT_PERIOD_NS as RAY_PERIOD_NS
+from corelens.probes.ray_node import RayProbe
 from corelens.probes.recorder import Recorder, Tally, footer
 from corelens.probes.signals import ENDING, PASSED_ON, SignalReader
 from corelens.probes.spool import Spool
 from corelens.probes.stacks import StacksOptions, stacks_probe
+from corelens.probes.standstill import Watch, standstill_probe
 from corelens.probes.threads import ThreadsProbe
 from corelens.probes.tree import TreeProbe
 from corelens.probes.variables import VariablesProbe
@@ -73,6 +78,10 @@ class RecordOptions:
     """Environment of the command; ours where None."""
     stacks: StacksOptions | None = field(default_factory=StacksOptions)
     """How Python stacks are taken; None: not at all."""
+    perf: bool = False
+    """Whether the kernel samples which code is on a core."""
+    watch: Watch | None = None
+    """How to watch for deadlocks; None: standstills are looked at, and nobody is told."""
 
     @property
     def period_ns(self) -> int:
@@ -139,7 +148,7 @@ def _record_child(
         header = _Header(options, child.pid, "started", list(options.command))
         clocks = _Clocks.now()
         session = _Session(
-            options, child.pid, control, clocks, spool=spool, reaper=lambda: child.reap().status
+            options, child.pid, control, clocks, say, spool=spool, reaper=lambda: child.reap().status
         )
         stack.callback(session.close)
         child.release()
@@ -149,7 +158,7 @@ def _record_child(
     if control.gave_up and not control.target_ended():
         say(f"the program (pid {child.pid}) is still running; the recording ends without it")
         return RecordOutcome(ExitCode.INTERRUPTED, options.output, reason, child.pid)
-    code = child.reap().shell_code
+    code = ExitCode.DEADLOCKED if session.deadlocked else child.reap().shell_code
     return RecordOutcome(
         ExitCode.OUTPUT_FAILED if reason == "output-failed" else code, options.output, reason, child.pid
     )
@@ -167,15 +176,16 @@ def record_process(options: RecordOptions, pid: int, say: Say = say_on_stderr) -
     signals = SignalReader({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         control = AttachedControl(signals, options.duration_s)
-        session = _Session(options, pid, control, _Clocks.now())
+        session = _Session(options, pid, control, _Clocks.now(), say)
         try:
             reason = session.record(header, None, say)
         finally:
             session.close()
     finally:
         signals.close()
+    code = ExitCode.DEADLOCKED if session.deadlocked else ExitCode.OK
     failed = reason == "output-failed"
-    return RecordOutcome(ExitCode.OUTPUT_FAILED if failed else ExitCode.OK, options.output, reason, pid)
+    return RecordOutcome(ExitCode.OUTPUT_FAILED if failed else code, options.output, reason, pid)
 
 
 def check_output(path: Path, *, force: bool) -> None:
@@ -297,6 +307,7 @@ class _Session:
         pid: int,
         control: ChildControl | AttachedControl,
         clocks: _Clocks,
+        say: Say,
         *,
         spool: Spool | None = None,
         reaper: Callable[[], int | None] | None = None,
@@ -317,9 +328,22 @@ class _Session:
         self._threads = ThreadsProbe(period_ns=options.period_ns)
         self._own = OwnCpu()
         self._others = probes_for(pid, spool, clocks.monotonic_ns, options.period_ns, self._threads)
+        self._others += (RayProbe(self._tree.raylets, period_ns=max(RAY_PERIOD_NS, options.period_ns)),)
+        if options.perf:
+            period_ns = max(PERF_PERIOD_NS, options.period_ns)
+            self._others += (PerfProbe(pid, period_ns=period_ns, attached=options.pid is not None),)
         if options.stacks is not None:
             self._others += (stacks_probe(options.stacks, self._own, options.period_ns),)
+        self._standstill = standstill_probe(
+            self._own, options.watch, say, options.period_ns, stacks=options.stacks is not None
+        )
+        self._others += (self._standstill,)
         self._probes: list[Probe] = [self._tree, self._threads, *self._others]
+
+    @property
+    def deadlocked(self) -> bool:
+        """Whether the program was ended for a deadlock."""
+        return self._standstill.killed
 
     def record(self, header: _Header, child: Child | None, say: Say) -> str:
         """Write the whole file and return the reason of its end; never raises for trouble with the output."""
@@ -342,6 +366,7 @@ class _Session:
             tick_ns=self._options.period_ns,
             own=self._own,
             glancer=next((probe for probe in self._others if isinstance(probe, GilProbe)), None),
+            last_words=self._standstill,
         )
         try:
             reason = recorder.run()

@@ -21,6 +21,8 @@ from corelens.marks import SPOOL_VARIABLE
 from corelens.vocabulary import Line
 
 AGENT_FOLDER = Path(__file__).parent / "agent"
+# Raylets write their state into their log every ten seconds, longer than many programs last; see ray_node.py.
+RAY_STATE_VARIABLE, RAY_STATE_PERIOD_MS = "RAY_debug_dump_period_milliseconds", "1000"
 THREADPOOLCTL_VARIABLE = "CORELENS_THREADPOOLCTL"
 _LONGEST_LINE = 1 << 20
 _PIECE_BYTES = 1 << 18
@@ -64,6 +66,7 @@ class Spool:
             environment["PYTHONPATH"] = f"{AGENT_FOLDER}{os.pathsep}{former}" if former else str(AGENT_FOLDER)
             if (path := _threadpoolctl_path()) is not None:
                 environment[THREADPOOLCTL_VARIABLE] = path
+            environment.setdefault(RAY_STATE_VARIABLE, RAY_STATE_PERIOD_MS)
         return environment
 
     def lines(self, prefix: str) -> Iterator[Line | BrokenLine]:

@@ -40,6 +40,9 @@ WITH_FILE = frozenset(
 )  # fmt: skip
 """Calls whose first argument is the descriptor of the file they wait for."""
 
+POLLING = frozenset({"poll", "ppoll"})
+"""Calls whose first two arguments are a list of files and its length."""
+
 
 def names_by_number(machine: str | None = None) -> dict[bytes, str]:
     """Name of each call by its number as the kernel prints it; empty for an architecture that is not known.

@@ -107,6 +107,10 @@ class TreeProbe:
         """Process that a pidfd belongs to."""
         return self._by_pidfd.get(descriptor)
 
+    def raylets(self) -> dict[int, str]:
+        """Raylets of the Ray sessions that the tree drives, with the folder of their session."""
+        return self._ray.raylets(self.members)
+
     def look(self, moment: Moment) -> Iterator[Line]:
         """Find births and deaths, then read the clocks; each second also the slower counters."""
         t_ns = moment.t_ns

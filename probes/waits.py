@@ -18,8 +18,8 @@ from corelens.probes import procfs
 from corelens.probes.descriptors import CLOSED, Descriptors
 from corelens.probes.gaps import Gaps
 from corelens.probes.probe import Moment
-from corelens.probes.syscalls import FAULT, FUTEX, RUNNING, WITH_FILE, names_by_number
-from corelens.probes.waits_files import file_of
+from corelens.probes.syscalls import FAULT, FUTEX, POLLING, RUNNING, WITH_FILE, names_by_number
+from corelens.probes.waits_files import file_of, first_polled
 from corelens.probes.waits_shared import SharedMemory
 from corelens.vocabulary import Line, columnar_line
 
@@ -153,7 +153,7 @@ class WaitsProbe:
 
     def _state(self, pid: int, raw: bytes) -> State:
         """Take a line apart: `running`, or number, arguments, stack pointer and program counter."""
-        fields = raw.split(None, 2)
+        fields = raw.split(None, 3)
         if not fields or fields[0] == b"running":
             return _RUNNING
         number = fields[0]
@@ -164,6 +164,8 @@ class WaitsProbe:
             return FUTEX, int(fields[1], 16), None, None
         if name in WITH_FILE:
             return name, None, *file_of(self._proc, pid, int(fields[1], 16))
+        if name in POLLING and len(fields) > 2:
+            return name, None, *first_polled(self._proc, pid, int(fields[1], 16), int(fields[2], 16))
         return name or number.decode(errors="replace"), None, None, None
 
     def _addresses(self, waiters: dict[int, Waiter], tids: set[int]) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corelens.reports.costs import Cost
+from corelens.reports.findings import Diagnosis
 from corelens.reports.report import Capacity, Host, Spread, Timeline, TreeNode
 
 
@@ -47,6 +48,8 @@ class Run:
     capacity_cores: float
     tree: tuple[TreeNode, ...]
     tree_at_s: float
+    diagnosis: Diagnosis | None = None
+    """Why it does not scale; None where no rules were run."""
 
 
 @dataclass(frozen=True, slots=True)

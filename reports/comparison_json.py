@@ -62,7 +62,12 @@ def comparison_fields() -> list[tuple[str, str, str, str]]:
             (f"{figures}.{figure.key}", "object", _unit(figure.key), figure.meaning)
             for figure in FIGURES.values()
         ),
-        ("groups[].rows[].runs", "list", "", "The recordings of the row: {name, path, trouble, figures}."),
+        (
+            "groups[].rows[].runs",
+            "list",
+            "",
+            "The recordings of the row: {name, path, trouble, verdict, variant, headline, figures}.",
+        ),
     ]
 
 
@@ -103,7 +108,16 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    return {"name": run.name, "path": run.path, "trouble": run.trouble, "figures": run.values}
+    said = run.diagnosis
+    return {
+        "name": run.name,
+        "path": run.path,
+        "trouble": run.trouble,
+        "verdict": None if said is None else said.verdict,
+        "variant": None if said is None else said.variant,
+        "headline": None if said is None else said.headline,
+        "figures": run.values,
+    }
 
 
 def _finite(value: Any) -> Any:

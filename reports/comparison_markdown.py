@@ -23,6 +23,7 @@ from corelens.reports.comparison_tables import (
     machine_line,
     picture_key,
     refusals,
+    verdict_lines,
     warnings,
     work_line,
 )
@@ -54,6 +55,7 @@ def _group(comparison: Comparison, place: int, group: Group, links: Mapping[str,
     blocks += ["### What this shows", _bullets(group.statements), *_agreement(group.agreement)]
     blocks += ["### Runs", _table(figure_table(group, SPEED + MACHINE), group.rows)]
     blocks += [_bullets([baseline_line(group), *absences(group, SPEED + MACHINE)])]
+    blocks += _verdicts(group)
     blocks += _cost(comparison, group)
     blocks += [_picture(place, kind, links) for kind in PICTURES]
     blocks += ["### Inside the runs", _table(figure_table(group, INSIDE), group.rows)]
@@ -67,6 +69,11 @@ def _agreement(agreement: Agreement) -> list[str]:
         lines = [f"> **{markdown_text(first)}**", ">", *(f"> - {markdown_text(line)}" for line in more)]
         return ["\n".join(["> [!CAUTION]", *lines])]
     return [f"**{markdown_text(first)}**", _bullets(more)]
+
+
+def _verdicts(group: Group) -> list[str]:
+    lines = verdict_lines(group)
+    return ["### Verdicts", _bullets(lines)] if lines else []
 
 
 def _cost(comparison: Comparison, group: Group) -> list[str]:

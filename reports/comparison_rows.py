@@ -214,6 +214,7 @@ def _run(member: Measured, values: dict[str, float | None]) -> Run:
         capacity_cores=report.capacity.cores,
         tree=report.tree,
         tree_at_s=report.tree_at_s,
+        diagnosis=report.diagnosis,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from corelens.reports.compared import Agreement, Comparison, Group, Row
 from corelens.reports.comparison_figures import FIGURES, Figure
 from corelens.reports.conditions import describe
+from corelens.reports.diagnosis_rows import named_by
 from corelens.reports.report import Spread
 
 ABSENT = "—"
@@ -177,6 +179,20 @@ def _absence(reason: str, rows: dict[str, list[str]]) -> str:
 def troubles(group: Group) -> list[str]:
     """Say why rows are no result."""
     return [f"{row.name}: {row.trouble}" for row in group.rows if row.trouble is not None]
+
+
+def verdict_lines(group: Group) -> list[str]:
+    """Say of every row what its runs were diagnosed with; rows without a diagnosis say nothing."""
+    return [f"{row.name}: {said}" for row in group.rows if (said := _verdict(row)) is not None]
+
+
+def _verdict(row: Row) -> str | None:
+    found = [run.diagnosis for run in row.runs if run.diagnosis is not None]
+    counted = Counter(named_by(one.verdict, one.variant) for one in found)
+    if len(counted) == 1:
+        return f"{named_by(found[0].verdict, found[0].variant)}: {found[0].headline}"
+    parts = [f"{name} in {count} of {len(found)} runs" for name, count in counted.most_common()]
+    return ", ".join(parts) if parts else None
 
 
 def cost_title(price_per_hour: float) -> str:

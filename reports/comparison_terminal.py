@@ -22,6 +22,7 @@ from corelens.reports.comparison_tables import (
     machine_line,
     refusals,
     troubles,
+    verdict_lines,
     warnings,
     without_columns,
     without_constants,
@@ -63,6 +64,7 @@ def _group(comparison: Comparison, group: Group) -> Iterable[RenderableType]:
     yield from _section("Speed", figure_table(group, SPEED), group.rows)
     yield from (_text(line, "red") for line in troubles(group))
     yield from (_text(line, "dim") for line in (baseline_line(group), *absences(group, SPEED)))
+    yield from _verdicts(group)
     yield from _section("Use of the machine", figure_table(group, MACHINE), group.rows, repeated=True)
     yield from (_text(line, "dim") for line in absences(group, MACHINE))
     yield from _section("In the trials", figure_table(group, INSIDE), group.rows, repeated=True)
@@ -77,6 +79,14 @@ def _agreement(agreement: Agreement) -> Iterable[RenderableType]:
     style = {True: "green", False: "bold red", None: ""}[agreement.identical]
     yield _text(first, style)
     yield from (_bullet(line) for line in more)
+
+
+def _verdicts(group: Group) -> Iterable[RenderableType]:
+    lines = verdict_lines(group)
+    if lines:
+        yield _text("")
+        yield _text("Verdicts", "bold")
+    yield from (_bullet(line) for line in lines)
 
 
 def _section(

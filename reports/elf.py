@@ -66,6 +66,16 @@ class ElfFile:
                 return name
         return None
 
+    def functions(self) -> Iterator[tuple[int, int, str]]:
+        """(offset from the file's first byte, size, name) of every function that has a name and a size."""
+        first = self._first_address()
+        for table in self._tables():
+            whole = (table.end - table.start) // _SYMBOL.size * _SYMBOL.size
+            for fields in _SYMBOL.iter_unpack(self._data[table.start : table.start + whole]):
+                text, about, _, section, address, size = fields
+                if about & 15 == _FUNCTION and section and size:
+                    yield address - first, size, self._text(table.names + text) or ""
+
     def _entries(self, form: struct.Struct, start: int, entry: int, count: int) -> Iterator[tuple[int, ...]]:
         if count and entry != form.size:
             raise ValueError("a table of the ELF file has entries of another size")

@@ -1,4 +1,4 @@
-"""The report as one JSON object: the values as they are, with the units in the keys."""
+"""The report as one JSON object: the diagnosis first, the values as they are, with the units in the keys."""
 
 from __future__ import annotations
 
@@ -10,13 +10,32 @@ from typing import Any, cast
 
 from corelens.reports.report import Report
 
-SCHEMA = 1
+SCHEMA = 2
+DIAGNOSIS = ("verdict", "variant", "headline", "findings")
+"""Keys of the diagnosis; they stand at the top, because they are what most programs read."""
+AT_THE_TOP = {
+    "core_time_ledger": "core_time_ledger",
+    "thread_ledger": "ledger",
+    "recorder": "recorder",
+    "gaps": "unseen",
+}
+"""Key to the part of the report that it holds; every other part is one of `facts`."""
 
 
 def json_report(report: Report) -> str:
-    """Give the report as JSON; what was not measured is null, and `unseen` says why."""
-    named = {field.name: getattr(report, field.name) for field in fields(report)}
-    return "".join(_pieces({"schema": SCHEMA, **named})) + "\n"
+    """Give the report as JSON; what was not measured is null, and `gaps` says why."""
+    return "".join(_pieces(laid_out(report))) + "\n"
+
+
+def laid_out(report: Report) -> dict[str, object]:
+    """The report under the keys of its JSON; without a diagnosis its keys are null, and there are no findings."""
+    parts: dict[str, object] = {field.name: getattr(report, field.name) for field in fields(report)}
+    parts.pop("diagnosis")
+    said = report.diagnosis
+    first = {key: None if said is None else getattr(said, key) for key in DIAGNOSIS}
+    top = {key: parts.pop(name) for key, name in AT_THE_TOP.items() if name in parts}
+    last = {key: top.pop(key) for key in ("recorder", "gaps")}
+    return {"schema": SCHEMA, **first, "findings": first["findings"] or (), **top, "facts": parts, **last}
 
 
 def finite(value: Any) -> Any:

@@ -8,19 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelens.reports.core_time import CoreTimeLedger, Efficiency, Phases, Workforce
 from corelens.reports.findings import Diagnosis
 from corelens.reports.python_stacks import PythonStacks
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Minimum, median, maximum and mean of one quantity over `count` things."""
-
-    count: int
-    minimum: float
-    median: float
-    maximum: float
-    mean: float
+from corelens.reports.spreads import Spread as Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -529,6 +520,45 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiter:
+    """A thread during a standstill."""
+
+    pid: int
+    tid: int
+    role: str
+    """Of its process."""
+    name: str | None
+    what: str
+    """What it waited for, in the words of `waits`."""
+    sentence: str
+    """Who waits for whom, in words."""
+    pids: tuple[int, ...]
+    """Processes that could end its wait, its own left out; empty: nobody else, or it ends by itself."""
+    function: str | None
+    """Python function in which it waits, of the program's own code where there is any; None: no stack."""
+    endless: bool
+    """Whether nobody in the tree, and nothing outside, could end its wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """The longest stretch in which no process of the tree did more than poll, began or ended."""
+
+    since_s: float
+    until_s: float
+    to_the_end: bool
+    """Whether nothing came after it but the end of the program."""
+    deadlock: bool
+    """Whether nothing in the tree could ever have moved again."""
+    looked: bool
+    """Whether everybody was looked at for this; false: pieced together from what was last seen of each thread."""
+    killed: bool
+    """Whether the recorder ended the program for it."""
+    waiters: tuple[Waiter, ...]
+    """Threads that tell the chain of waits, those of native pools left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One recording, summed up."""
 
@@ -563,5 +593,11 @@ class Report:
     waits: tuple[Wait, ...] = ()
     process_waits: tuple[ProcessWait, ...] = ()
     locks: tuple[Lock, ...] = ()
+    standstill: Standstill | None = None
+    """None: it moved all the time, or nobody looked what threads do."""
     diagnosis: Diagnosis | None = None
     """None: no rules were run over it."""
+    workforce: Workforce | None = None
+    phases: Phases | None = None
+    core_time_ledger: CoreTimeLedger | None = None
+    efficiency: Efficiency | None = None

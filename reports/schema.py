@@ -1,8 +1,8 @@
 """The keys of the JSON report with their types, units and meanings, read off the report's own classes.
 
 There is no second list to keep: types come from the annotations, meanings from the texts under the fields in
-`report.py`, units from the endings of the names. The sources are read, so an installation without them has no
-documentation to generate and nothing else to lose.
+`report.py` and its neighbours, places from `json_report.py`, units from the endings of the names. The sources
+are read, so an installation without them has no documentation to generate and nothing else to lose.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
-from corelens.reports import report
+from corelens.reports.findings import Diagnosis
+from corelens.reports.json_report import AT_THE_TOP
+from corelens.reports.report import Report
 
 JsonField = tuple[str, str, str, str]
 """Path of a key (`[]` for each element), its type, its unit, its meaning."""
@@ -29,12 +31,16 @@ UNITS: tuple[tuple[str, str], ...] = (
     ("died_s", "s since the recording began"),
     ("begin_s", "s since the recording began"),
     ("end_s", "s since the recording began"),
+    ("from_s", "s since the recording began"),
+    ("until_s", "s since the recording began"),
     ("peak_s", "s since the recording began"),
     ("_s", "s"),
     ("_bytes", "bytes"),
     ("_hz", "Hz"),
     ("_share", "ratio, 0 to 1"),
     ("utilisation", "ratio, 0 to 1"),
+    ("confidence", "ratio, 0 to 1"),
+    ("gain.factor", "ratio"),
     ("core_busy", "ratio, 0 to 1"),
     ("per_hour", "1/h"),
     ("_cores_mean", "cores"),
@@ -51,6 +57,21 @@ UNITS: tuple[tuple[str, str], ...] = (
     ("threads_mean", "threads"),
     ("waiters_mean", "threads"),
     ("locks.blocked_s", "thread-seconds"),
+    ("on_core.core_s", "core-seconds"),
+    ("idle.core_s", "core-seconds"),
+    ("cores_by_bin", "cores"),
+    ("workers.ready_s", "s since the recording began"),
+    ("workers.last_work_s", "s since the recording began"),
+    ("phases.startup_until_s", "s since the recording began"),
+    ("phases.parallel_until_s", "s since the recording began"),
+    ("phases.tail_until_s", "s since the recording began"),
+    ("waves.last_born_s", "s since the recording began"),
+    ("waves.ready_s", "s since the recording began"),
+    ("waves.tail_s", "s since the recording began"),
+    ("parallel_efficiency", "ratio"),
+    ("core_efficiency", "ratio"),
+    ("load_balance", "ratio, 0 to 1"),
+    ("serialisation_transfer", "ratio"),
 )
 """Ending of a path to the unit of the number there; the first match that is longest counts."""
 
@@ -62,7 +83,7 @@ COUNTS = frozenset(
         "predicted", "difference", "configured_threads", "observed_threads",
         "looks", "failed_looks", "samples", "active_samples", "gil_samples", "idle_samples", "unknown_samples",
         "dropped_samples", "left_out_samples", "held_looks", "handoffs", "waiters_peak",
-        "made_on_machine", "seen_in_tree", "unseen_at_most", "per_process",
+        "made_on_machine", "seen_in_tree", "unseen_at_most", "per_process", "at_once", "members",
     }
 )  # fmt: skip
 """Names of numbers that count things."""
@@ -70,7 +91,7 @@ COUNTS = frozenset(
 PLAIN = frozenset(
     {
         "format", "schema", "exit_code", "signal", "pid", "ppid", "tid", "number", "value", "cores", "line",
-        "address", "busiest_tid", "pids",
+        "address", "busiest_tid", "pids", "helpers",
     }
 )  # fmt: skip
 """Names of numbers without a unit: identities, codes, and a trial's own value."""
@@ -78,15 +99,36 @@ PLAIN = frozenset(
 
 def json_fields() -> list[JsonField]:
     """List every key of the JSON report in the order of the report."""
-    head: list[JsonField] = [("schema", "int", "", "Version of this layout.")]
-    return head + list(_class_fields(report.Report, ""))
+    names = [field.name for field in fields(Report)]
+    top = {key: name for key, name in AT_THE_TOP.items() if name in names}
+    rest = [name for name in names if name not in (*top.values(), "diagnosis")]
+    last = ("recorder", "gaps")
+    return [
+        ("schema", "int", "", "Version of this layout."),
+        *map(_or_null, _class_fields(Diagnosis, "")),
+        *(one for key in top if key not in last for one in _part(key, top[key])),
+        ("facts", "object", "", "Everything else that the recording tells."),
+        *(one for name in rest for one in _part(f"facts.{name}", name)),
+        *(one for key in last for one in _part(key, top[key])),
+    ]
+
+
+def _or_null(field: JsonField) -> JsonField:
+    """The texts of a diagnosis are null where no rules were run; then there are no findings either."""
+    path, form, unit, meaning = field
+    return field if "[]" in path or "null" in form else (path, f"{form} or null", unit, meaning)
+
+
+def _part(path: str, name: str) -> Iterator[JsonField]:
+    """One part of the report under the path that it has in the JSON."""
+    yield from _value(path, get_type_hints(Report)[name], _meaning(Report, name), Report)
 
 
 def unit_of(path: str) -> str | None:
     """Unit of the number at a path; an empty text for counts and identities, None where nobody said."""
     spread, _, _ = path.rpartition(".")
     name = path.rpartition(".")[2].removesuffix("[]").removesuffix("[]")
-    if name in {"minimum", "median", "maximum", "mean"} and spread != "threads":
+    if name in {"minimum", "median", "maximum", "mean"} and spread != "facts.threads":
         return unit_of(spread)
     ends = [(ending, unit) for ending, unit in UNITS if path.replace("[]", "").endswith(ending)]
     if ends:

@@ -5,11 +5,19 @@ Texts are still as the recorded program gave them: a writer makes them safe for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 
-from corelens.reports import interlock_rows, ledger_rows, limit_rows
+from corelens.reports import (
+    core_time_rows,
+    diagnosis_rows,
+    interlock_rows,
+    ledger_rows,
+    limit_rows,
+    standstill_rows,
+)
+from corelens.reports.diagnosis_rows import Passage
 from corelens.reports.formatting import tree_lines
 from corelens.reports.python_stacks import PythonFunction, PythonStacks
 from corelens.reports.report import Report, Spread, Trial
@@ -26,7 +34,7 @@ _GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One titled part: a table, lines beneath it, and lines whose spacing matters. Empty parts are left out.
+    """One titled part: a table, lines beneath it, lines whose spacing matters, passages. Empty parts are left out.
 
     `numeric` says of each column whether it is aligned to the right.
     """
@@ -37,10 +45,11 @@ class Section:
     rows: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     drawing: tuple[str, ...] = ()
+    passages: tuple[Passage, ...] = ()
 
 
 def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
-    """The numbers of the first screen: (label, value, what puts it in proportion)."""
+    """The numbers that tell most of a run: (label, value, what puts it in proportion)."""
     cpu, threads = report.cpu, report.threads
     first = (
         ("wall time", seconds(report.wall_s), _ending(report)),
@@ -62,11 +71,40 @@ def headline(report: Report) -> tuple[tuple[str, str, str], ...]:
 
 def sections(report: Report) -> list[Section]:
     """Every part of the report that has something to say, in reading order."""
-    parts = (
-        _roles(report), _tree(report), ledger_section(report), _limits(report), _gil(report), _waits(report),
-        _locks(report), _trials(report), _python(report), _capacity(report), _recorder(report), _unseen(report),
+    return [*first_sections(report), *other_sections(report)]
+
+
+def first_sections(report: Report) -> list[Section]:
+    """What stands directly under the verdict: the ledgers, then the other findings."""
+    return _told((core_time_section(report), ledger_section(report), _findings(report)))
+
+
+def other_sections(report: Report) -> list[Section]:
+    """The rest in reading order; what could not be seen closes the report."""
+    return _told(
+        (
+            _standstill(report), _workers(report), _phases(report), _efficiency(report), _roles(report), _tree(report),
+            _limits(report), _gil(report), _waits(report), _locks(report), _trials(report), _python(report),
+            _capacity(report), _recorder(report), _unseen(report),
+        )
     )  # fmt: skip
-    return [part for part in parts if part.rows or part.notes or part.drawing]
+
+
+def _told(parts: Iterable[Section]) -> list[Section]:
+    return [part for part in parts if part.rows or part.notes or part.drawing or part.passages]
+
+
+def _standstill(report: Report) -> Section:
+    still = report.standstill
+    if still is None:
+        return Section("Standstill")
+    return Section(
+        standstill_rows.title(still),
+        standstill_rows.COLUMNS,
+        standstill_rows.NUMERIC,
+        tuple(standstill_rows.rows(still)),
+        tuple(standstill_rows.notes(still)),
+    )
 
 
 def title(report: Report) -> str:
@@ -167,6 +205,14 @@ def _neighbours(report: Report) -> tuple[str, str, str]:
     return "other programs", shown, "" if steal is None else f"{steal:.2f} cores taken by the hypervisor"
 
 
+def _findings(report: Report) -> Section:
+    if report.diagnosis is None:
+        return Section("Other findings")
+    more = diagnosis_rows.left_out(report.diagnosis)
+    notes = (f"{more} more are in the JSON report",) if more else ()
+    return Section("Other findings", notes=notes, passages=diagnosis_rows.other_findings(report.diagnosis))
+
+
 def _roles(report: Report) -> Section:
     return Section(
         "Processes by role",
@@ -203,6 +249,60 @@ def ledger_section(report: Report) -> Section:
         tuple(ledger_rows.rows(ledger)),
         (*ledger_rows.notes(ledger), *_short_lived(report)),
         tuple(ledger_rows.equations(ledger)),
+    )
+
+
+def core_time_section(report: Report) -> Section:
+    """The core-time ledger; empty where it was not made."""
+    ledger = report.core_time_ledger
+    if ledger is None:
+        return Section("Core-time ledger")
+    return Section(
+        core_time_rows.ledger_title(ledger),
+        core_time_rows.LEDGER_COLUMNS,
+        core_time_rows.LEDGER_NUMERIC,
+        core_time_rows.ledger_rows(ledger),
+        core_time_rows.ledger_notes(ledger),
+    )
+
+
+def _workers(report: Report) -> Section:
+    found = report.workforce
+    if found is None:
+        return Section("Workers")
+    return Section(
+        "Workers",
+        core_time_rows.WORKER_COLUMNS,
+        core_time_rows.WORKER_NUMERIC,
+        core_time_rows.worker_rows(found),
+        tuple(core_time_rows.worker_notes(found)),
+    )
+
+
+def _phases(report: Report) -> Section:
+    found = report.phases
+    if found is None:
+        return Section("Phases")
+    return Section(
+        "Phases",
+        core_time_rows.PHASE_COLUMNS,
+        core_time_rows.PHASE_NUMERIC,
+        core_time_rows.phase_rows(found),
+        tuple(core_time_rows.phase_notes(found)),
+    )
+
+
+def _efficiency(report: Report) -> Section:
+    found = report.efficiency
+    if found is None:
+        return Section("Efficiency")
+    notes = () if found.note is None else (found.note,)
+    return Section(
+        "Efficiency",
+        core_time_rows.EFFICIENCY_COLUMNS,
+        core_time_rows.EFFICIENCY_NUMERIC,
+        core_time_rows.efficiency_rows(found),
+        notes,
     )
 
 

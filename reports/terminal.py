@@ -1,14 +1,26 @@
-"""One report on a terminal: the first screen holds the numbers, the rest follows. Piped, it is plain text."""
+"""One report on a terminal: the first screen holds the verdict, the rest follows. Piped, it is plain text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from corelens.reports.diagnosis_rows import Passage, cause_of, colour_of, first_screen, verdict
+from corelens.reports.findings import Diagnosis
 from corelens.reports.formatting import plain
 from corelens.reports.report import Report
-from corelens.reports.sections import Section, headline, ledger_section, place, sections, title, troubles
+from corelens.reports.sections import (
+    Section,
+    first_sections,
+    headline,
+    ledger_section,
+    other_sections,
+    place,
+    title,
+    troubles,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,26 +31,86 @@ _UNSEEN = "·"
 _CURVE_WIDTH = 60
 
 
+@dataclass(frozen=True, slots=True)
+class _Verbatim:
+    """Lines that are neither folded nor cut nor indented, so that they can be copied as they are."""
+
+    lines: tuple[str, ...]
+
+
 def show(report: Report, console: Console) -> None:
     """Print the report; the console decides about colours and width."""
-    for part in _parts(report):
-        console.print(part)
+    _print(_parts(report), console)
 
 
-def show_ledger(report: Report, console: Console) -> None:
-    """Print the thread ledger alone."""
-    for part in _section(ledger_section(report)):
-        console.print(part)
+def show_verdict_and_ledger(report: Report, console: Console) -> None:
+    """Print the verdict, and the thread ledger alone."""
+    if report.diagnosis is not None:
+        _print(_verdict(report.diagnosis), console)
+    _print(_section(ledger_section(report)), console)
 
 
-def _parts(report: Report) -> Iterable[RenderableType]:
+def _print(parts: Iterable[RenderableType | _Verbatim], console: Console) -> None:
+    for part in parts:
+        if isinstance(part, _Verbatim):
+            for line in part.lines:
+                console.print(_text(line.expandtabs(4), "cyan"), soft_wrap=True)
+        else:
+            console.print(part)
+
+
+def _parts(report: Report) -> Iterable[RenderableType | _Verbatim]:
     yield _text(title(report), "bold")
     yield _text(place(report), "dim")
     yield from (_text(text, "bold yellow") for text in troubles(report))
+    if report.diagnosis is not None:
+        yield _text("")
+        yield from _diagnosis(report.diagnosis)
+    # Where nothing is wrong, these numbers are the proof; otherwise the proof is with the verdict.
+    proven = report.diagnosis is not None and cause_of(report.diagnosis) is not None
+    ledgers = [part for section in first_sections(report) for part in _section(section)]
+    numbers = [*([] if report.diagnosis is None else [_text("")]), *_numbers(report)]
+    yield from (*ledgers, *numbers) if proven else (*numbers, *ledgers)
+    for section in other_sections(report):
+        yield from _section(section)
+
+
+def _diagnosis(diagnosis: Diagnosis) -> Iterable[RenderableType | _Verbatim]:
+    yield from _verdict(diagnosis)
+    for passage in first_screen(diagnosis):
+        yield from _passage(passage)
+
+
+def _verdict(diagnosis: Diagnosis) -> Iterable[RenderableType]:
+    sentence, called = verdict(diagnosis)
+    yield _text(sentence, f"bold {colour_of(diagnosis)}")
+    yield _text(called, "dim")
+
+
+def _passage(passage: Passage) -> Iterable[RenderableType | _Verbatim]:
+    yield _text("")
+    yield _text(passage.heading, "bold")
+    if passage.sentences:
+        yield _bullets(passage.sentences)
+    if passage.paste:
+        yield _text("")
+        yield _Verbatim(passage.paste)
+
+
+def _bullets(sentences: Iterable[str]) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for sentence in sentences:
+        table.add_row("-", _text(sentence))
+    return table
+
+
+def _numbers(report: Report) -> Iterable[RenderableType]:
     yield _headline(report)
     yield _curve(report)
-    for section in sections(report):
-        yield from _section(section)
 
 
 def _headline(report: Report) -> RenderableType:
@@ -80,12 +152,14 @@ def _block(values: Sequence[float], top: float) -> str:
     return _BLOCKS[max(0, min(len(_BLOCKS) - 1, round(share * (len(_BLOCKS) - 1))))]
 
 
-def _section(section: Section) -> Iterable[RenderableType]:
+def _section(section: Section) -> Iterable[RenderableType | _Verbatim]:
     yield _text("")
     yield _text(section.title, "bold")
     if section.rows:
         yield _table(section)
     yield from (_text(line) for line in section.drawing)
+    for passage in section.passages:
+        yield from _passage(passage)
     yield from (_text(note) for note in section.notes)
 
 

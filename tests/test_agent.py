@@ -16,7 +16,7 @@ import pytest
 
 from corelens.probes.agent import corelens_agent, corelens_agent_pools
 from corelens.probes.pools import converted
-from corelens.probes.spool import AGENT_FOLDER, Spool
+from corelens.probes.spool import AGENT_FOLDER, RAY_STATE_VARIABLE, Spool
 from corelens.vocabulary import LIMIT_VARIABLES, PACKAGES
 from tests.agent_programs import moments, numeric_package, reports, run_program, said
 
@@ -71,7 +71,7 @@ def test_a_plain_program_finds_everything_as_without_the_agent(spool: Spool) -> 
     env = {"PYTHONPATH": "/somewhere/else"}
     bare, bare_modules = said(run_program(SURROUNDINGS, None, env=env)).splitlines()
     watched, watched_modules = said(run_program(SURROUNDINGS, spool, env=env)).splitlines()
-    for name in ("'CORELENS_SPOOL', ", "'CORELENS_THREADPOOLCTL', "):
+    for name in ("'CORELENS_SPOOL', ", "'CORELENS_THREADPOOLCTL', ", f"'{RAY_STATE_VARIABLE}', "):
         watched = watched.replace(name, "")
     assert watched == bare
     assert set(watched_modules.split()) - set(bare_modules.split()) <= {"atexit"}

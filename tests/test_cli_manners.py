@@ -130,7 +130,7 @@ def test_a_mistake_is_one_clear_line(folder: Path, code: ExitCode, words: str, a
 def test_a_truncated_recording_is_reported_as_far_as_it_goes(folder: Path) -> None:
     done = corelens("report", "cut.corelens", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["source"]["complete"] is False
+    assert json.loads(done.stdout)["facts"]["source"]["complete"] is False
 
 
 def test_a_recording_cut_at_any_place_is_no_traceback(folder: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from corelens.reports.comparison_markdown import markdown
 from corelens.reports.comparison_pictures import busy_cores, drawn, speeds, threads
 from corelens.reports.comparison_tables import INSIDE, MACHINE, SPEED
 from corelens.reports.comparison_terminal import show
+from corelens.reports.findings import Diagnosis
 from corelens.reports.formatting import markdown_text, plain, tree_lines
 from corelens.reports.report import Report, TreeNode
 from tests.made_reports import report, spread_out, threaded, trials
@@ -264,3 +265,32 @@ def test_the_same_numbers_give_the_same_picture() -> None:
     assert list(first) == ["trials-per-hour", "busy-cores", "threads"]
     assert first == second
     assert all((ending, data[:4]) == ("png", b"\x89PNG") for ending, data in first.values())
+
+
+def diagnosed(name: str, verdict: str, path: str | None = None) -> Report:
+    headline = f"{HOSTILE} of {verdict}"
+    return replace(report(name, path=path), diagnosis=Diagnosis(verdict, None, headline, ()))
+
+
+def test_each_row_has_its_verdict() -> None:
+    made = compare(
+        [
+            diagnosed("sequential", "healthy"),
+            diagnosed("process-pool", "cpu-quota", "a/1.corelens"),
+            diagnosed("process-pool", "healthy", "a/2.corelens"),
+            diagnosed("process-pool", "cpu-quota", "a/3.corelens"),
+        ]
+    )
+    mixed = "process-pool: cpu-quota in 2 of 3 runs, healthy in 1 of 3 runs"
+    for text in (on_terminal(made, 400), markdown(made, {}).replace("\\", "")):
+        assert mixed in text
+        assert "sequential: healthy: " in text
+        assert "\x1b" not in text
+    runs = json.loads(comparison_json(made))["groups"][0]["rows"][1]["runs"]
+    assert [run["verdict"] for run in runs] == ["cpu-quota", "healthy", "cpu-quota"]
+    assert runs[0]["headline"] == f"{HOSTILE} of cpu-quota"
+
+
+def test_without_a_diagnosis_there_are_no_verdicts() -> None:
+    made = compare([report(), report("process-pool")])
+    assert "Verdicts" not in on_terminal(made, 400) + markdown(made, {})

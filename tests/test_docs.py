@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from corelens.cli import COMMANDS
-from docs.generate import is_current, pages, table
+from docs.generate import is_current, left_over, pages, table
 
 ROOT = Path(__file__).parent.parent
-PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PROSE = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # Named as the reason why an exit code is kept free.
 ANNOUNCED = ("check",)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
@@ -20,6 +20,10 @@ LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_generated_page_is_current(name: str) -> None:
     assert is_current(name, pages()[name]), f"docs/{name} is not current; run: make docs"
+
+
+def test_no_page_of_a_rule_is_left_over() -> None:
+    assert left_over() == []
 
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)

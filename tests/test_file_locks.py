@@ -55,6 +55,19 @@ def test_all_locks_of_our_files_are_written_and_none_of_others(tmp_path: Path) -
     probe.close()
 
 
+def test_a_program_without_locks_is_looked_at_seldom(tmp_path: Path) -> None:
+    (tmp_path / "locks").write_bytes(b"")
+    probe = FileLocksProbe(tmp_path)
+    look(probe, 0, 71)
+    (tmp_path / "locks").write_bytes(TEXT)
+    assert look(probe, SECOND // 2, 71) == []
+    assert len(look(probe, SECOND, 71)) == 1
+    # From the first lock on in every round.
+    (tmp_path / "locks").write_bytes(b"")
+    assert [line["pid"] for line in look(probe, SECOND + SECOND // 10, 71)] == [[]]
+    probe.close()
+
+
 def test_a_kernel_without_the_list_is_one_gap(tmp_path: Path) -> None:
     probe = FileLocksProbe(tmp_path)
     (gap,) = look(probe, 0, 71)

@@ -98,7 +98,7 @@ def test_each_is_a_part_of_the_report() -> None:
 
 
 def test_they_are_in_the_json_report() -> None:
-    found = json.loads(json_report(report(gil=(GIL, UNKNOWN), waits=(WAIT,), locks=(SHARED,))))
+    found = json.loads(json_report(report(gil=(GIL, UNKNOWN), waits=(WAIT,), locks=(SHARED,))))["facts"]
     assert found["gil"][0]["handoffs_per_s"] == 27_123.4
     assert found["gil"][1]["held_share"] is None
     assert found["locks"][0]["pids"] == [100, 200, 300]

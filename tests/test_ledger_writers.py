@@ -142,7 +142,7 @@ def test_names_of_threads_are_shown_and_never_obeyed() -> None:
 
 
 def test_json_holds_both_peaks_and_the_series(story: ThreadLedger) -> None:
-    said = json.loads(json_report(with_ledger(story)))["ledger"]
+    said = json.loads(json_report(with_ledger(story)))["thread_ledger"]
     assert said["equation"] == STORY
     assert sum(line["threads"] for line in said["processes"][0]["lines"]) == said["threads"] == 387
     assert {each["owner"] for each in said["over_time"]} >= {"main", "python", "openmp-gnu", "openblas"}

@@ -189,3 +189,11 @@ def test_a_driver_stays_one_when_its_log_is_closed(fake: FakeProcesses) -> None:
     found = sessions(fake, RAYLET)
     (fake.proc / f"{DRIVER}/fd/2").unlink()
     assert found.drives(DRIVER)
+
+
+def test_only_raylets_of_followed_drivers_and_followed_raylets_are_ours(fake: FakeProcesses) -> None:
+    raylet(fake, 21, THEIRS)
+    made = sessions(fake, RAYLET, 21)
+    assert made.raylets(set[int]()) == {RAYLET: OURS}
+    assert made.raylets({21}) == {RAYLET: OURS, 21: THEIRS}
+    assert sessions(fake, RAYLET, 21, drivers=()).raylets(set[int]()) == {}

@@ -17,6 +17,7 @@ import pytest
 
 from corelens.cli import main
 from corelens.errors import ExitCode
+from corelens.reports.json_report import SCHEMA
 from corelens.vocabulary import FORMAT_VERSION
 from tests.made_recordings import SEARCH, header, search, written
 
@@ -58,7 +59,7 @@ def test_the_terminal_report_is_the_default(whole: Path, capsys: pytest.CaptureF
 def test_json_has_two_names(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = reported(capsys, whole, "--json")
     assert text == reported(capsys, whole, "--format", "json")
-    assert json.loads(text)["source"]["path"] == str(whole)
+    assert json.loads(text)["facts"]["source"]["path"] == str(whole)
 
 
 def test_markdown_on_stdout_has_no_pictures_unless_inline(
@@ -97,7 +98,7 @@ def test_the_form_that_is_named_wins_over_the_ending(
 ) -> None:
     out = tmp_path / "report.md"
     reported(capsys, whole, "-o", out, "--json")
-    assert json.loads(out.read_text())["schema"] == 1
+    assert json.loads(out.read_text())["schema"] == SCHEMA
 
 
 def test_pictures_lie_beside_the_file(
@@ -132,7 +133,7 @@ def test_existing_output_is_kept_unless_forced(
     assert "--force" in refused(capsys, ExitCode.OUTPUT_EXISTS, whole, "-o", out)
     assert out.read_text() == "mine"
     reported(capsys, whole, "-o", out, "--force")
-    assert json.loads(out.read_text())["schema"] == 1
+    assert json.loads(out.read_text())["schema"] == SCHEMA
 
 
 def test_an_existing_folder_of_pictures_is_kept_unless_forced(
@@ -229,9 +230,9 @@ def test_a_cut_recording_is_reported_as_far_as_it_goes(
     whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     assert reported(capsys, whole).splitlines()[2].startswith("the recording was cut")
     found = json.loads(reported(capsys, whole, "--json"))
-    assert (found["source"]["complete"], found["source"]["end_reason"]) == (False, "cut")
-    assert 0 < found["wall_s"] < 4
-    assert found["unseen"][0]["what"] == "the end of the recording"
+    assert (found["facts"]["source"]["complete"], found["facts"]["source"]["end_reason"]) == (False, "cut")
+    assert 0 < found["facts"]["wall_s"] < 4
+    assert found["gaps"][0]["what"] == "the end of the recording"
 
 
 def test_a_damaged_recording_tells_what_was_lost(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,12 +241,12 @@ def test_a_damaged_recording_tells_what_was_lost(whole: Path, capsys: pytest.Cap
     data[middle : middle + 400] = bytes(400)
     whole.write_bytes(data)
     found = json.loads(reported(capsys, whole, "--json"))
-    assert found["source"]["complete"] is False
-    assert found["source"]["end_reason"] == "target-ended"
-    assert "are unreadable" in found["source"]["damage"][0]
-    assert found["source"]["damage"][0] in " ".join(reported(capsys, whole).split())
+    assert found["facts"]["source"]["complete"] is False
+    assert found["facts"]["source"]["end_reason"] == "target-ended"
+    assert "are unreadable" in found["facts"]["source"]["damage"][0]
+    assert found["facts"]["source"]["damage"][0] in " ".join(reported(capsys, whole).split())
     # The end told the whole truth, whatever was lost in between.
-    assert found["cpu"]["used_core_s"] == pytest.approx(7.2)
+    assert found["facts"]["cpu"]["used_core_s"] == pytest.approx(7.2)
 
 
 def test_every_member_can_be_lost(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,8 +257,8 @@ def test_every_member_can_be_lost(whole: Path, tmp_path: Path, capsys: pytest.Ca
         torn.write_bytes(b"".join(members[:lost] + members[lost + 1 :]))
         found = json.loads(reported(capsys, torn, "--json"))
         # Without the footer and the rest of the last member, a cut is all that shows.
-        assert found["source"]["complete"] is False, lost
-        assert found["cpu"]["used_core_s"] <= 7.2 + 1e-6, lost
+        assert found["facts"]["source"]["complete"] is False, lost
+        assert found["facts"]["cpu"]["used_core_s"] <= 7.2 + 1e-6, lost
 
 
 # A terminal, and one end to end
@@ -323,8 +324,12 @@ def test_a_program_is_recorded_and_reported(tmp_path: Path, capsys: pytest.Captu
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(reported(capsys, path, "--json"))
-    assert found["source"]["argv"][-1] == program
-    assert found["cpu"]["used_core_s"] >= 0.3
-    assert found["cpu"]["used_core_s"] == pytest.approx(found["roles"][0]["used_core_s"], abs=0.05)
-    assert found["wall_s"] >= found["cpu"]["used_core_s"] / found["capacity"]["cores"]
+    assert found["facts"]["source"]["argv"][-1] == program
+    assert found["facts"]["cpu"]["used_core_s"] >= 0.3
+    assert found["facts"]["cpu"]["used_core_s"] == pytest.approx(
+        found["facts"]["roles"][0]["used_core_s"], abs=0.05
+    )
+    assert (
+        found["facts"]["wall_s"] >= found["facts"]["cpu"]["used_core_s"] / found["facts"]["capacity"]["cores"]
+    )
     assert "\\x1b" in reported(capsys, path, "--format", "markdown")

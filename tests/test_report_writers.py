@@ -22,7 +22,7 @@ from rich.console import Console
 from corelens.errors import MissingExtra
 from corelens.reports.facts import summarise
 from corelens.reports.formatting import markdown_text, plain
-from corelens.reports.json_report import SCHEMA, finite, json_report
+from corelens.reports.json_report import AT_THE_TOP, SCHEMA, finite, json_report
 from corelens.reports.markdown import markdown
 from corelens.reports.pictures import TITLES, drawn
 from corelens.reports.report import OwnerSeries, Report, Spread, TreeNode, Unseen
@@ -170,7 +170,7 @@ def test_a_hostile_text_is_shown_as_it_is_in_markdown() -> None:
 def test_json_escapes_everything_and_loses_nothing() -> None:
     text = json_report(hostile())
     assert re.fullmatch(r"[ -~\n]*", text)
-    found = json.loads(text)
+    found = json.loads(text)["facts"]
     (one,) = found["trials"]["trials"]
     assert one["parameters"] == {HOSTILE: HOSTILE}
     assert one["state"] == HOSTILE.lower()
@@ -390,7 +390,7 @@ def test_a_long_command_is_cut_in_the_title_alone() -> None:
     text = "import os\n" * 100
     made = summarise(recording(born(0), head=header(target={"how": "started", "pid": ROOT, "argv": [text]})))
     assert title(made) == f"{flat(text)[:LONGEST_TITLE]}…"
-    assert json.loads(json_report(made))["source"]["argv"] == [text]
+    assert json.loads(json_report(made))["facts"]["source"]["argv"] == [text]
 
 
 def test_without_any_command_the_file_names_the_report() -> None:
@@ -451,15 +451,24 @@ def test_markdown_shows_the_pictures_that_it_is_given() -> None:
 
 def test_json_is_the_report_and_nothing_else() -> None:
     made = small()
-    whole = {"schema": SCHEMA, **dataclasses.asdict(made)}
-    assert json_report(made) == json.dumps(whole, indent=2) + "\n"
+    found, parts = json.loads(json_report(made)), dataclasses.asdict(made)
+    assert list(found)[:5] == ["schema", "verdict", "variant", "headline", "findings"]
+    said = [found.pop(key) for key in list(found)[:5]]
+    assert said == [SCHEMA, None, None, None, []]
+    for key, name in AT_THE_TOP.items():
+        if name in parts:
+            assert found.pop(key) == json.loads(json.dumps(parts.pop(name)))
+    del parts["diagnosis"]
+    assert found == {"facts": json.loads(json.dumps(parts))}
 
 
 def test_json_says_null_where_a_number_is_none() -> None:
     trials = small().trials
     assert trials is not None
     odd = replace(trials.trials[0], value=math.nan, parameters={"x": math.inf, "y": [-math.inf, (1.5,)]})
-    found = json.loads(json_report(small(trials=replace(trials, trials=(odd,)))))["trials"]["trials"][0]
+    found = json.loads(json_report(small(trials=replace(trials, trials=(odd,)))))["facts"]["trials"][
+        "trials"
+    ][0]
     assert (found["value"], found["parameters"]) == (None, {"x": None, "y": [None, [1.5]]})
 
 

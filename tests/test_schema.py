@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from corelens.reports.facts import summarise
-from corelens.reports.json_report import json_report
+from corelens.reports.json_report import AT_THE_TOP, json_report
 from corelens.reports.report import Report
 from corelens.reports.schema import COUNTS, PLAIN, UNITS, json_fields, unit_of
 from tests.made_recordings import SEARCH, recording, search
@@ -26,14 +26,14 @@ TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
 }
 FORMS = {path: form for path, form, _, _ in json_fields()}
-OPEN = {"source.labels", "packages", "processes[].variables", "views[].variables_at_exec", "views[].variables_now",
-        "trials.trials[].parameters"}  # fmt: skip
+OPEN = {"facts.source.labels", "facts.packages", "facts.processes[].variables", "facts.views[].variables_at_exec",
+        "facts.views[].variables_now", "facts.trials.trials[].parameters"}  # fmt: skip
 """Objects whose keys the recorded program chooses."""
 
 
 def values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every value of a JSON report with its path; the children of a node of the tree count as nodes."""
-    path = re.sub(r"^tree\[\](\.children\[\])+(?=\.)", "tree[]", path)
+    path = re.sub(r"^facts\.tree\[\](\.children\[\])+(?=\.)", "facts.tree[]", path)
     if isinstance(value, list):
         for one in cast(list[object], value):
             yield from values(one, f"{path}[]")
@@ -68,8 +68,9 @@ def test_every_documented_key_is_in_a_report_but_for_what_is_empty_there() -> No
     found = {path for path, _ in values(report)}
     hollow = tuple(nothing(report))
     assert [path for path in documented().keys() - found if not path.startswith(hollow)] == []
-    assert "source.damage[]" in hollow
-    assert not {"pools[]", "trials", "timeline.busy_cores[]", "tree[]", "unseen[]"} & set(hollow)
+    assert "facts.source.damage[]" in hollow
+    there = {"facts.pools[]", "facts.trials", "facts.timeline.busy_cores[]", "facts.tree[]", "gaps[]"}
+    assert not there & set(hollow)
 
 
 def nothing(value: object, path: str = "") -> Iterator[str]:
@@ -117,24 +118,27 @@ def test_the_page_gives_the_unit_of_every_number() -> None:
 @pytest.mark.parametrize(
     ("path", "unit"),
     [
-        ("wall_s", "s"),
-        ("tree_at_s", "s since the recording began"),
-        ("processes[].born_s", "s since the recording began"),
-        ("threads.peak_s", "s since the recording began"),
-        ("cpu.used_core_s", "core-seconds"),
-        ("roles[].used_core_s_spread.median", "core-seconds"),
-        ("roles[].used_core_s_spread.count", ""),
-        ("memory.rss_bytes.mean", "bytes"),
-        ("threads.mean", ""),
-        ("cpu.busy_cores_mean", "cores"),
-        ("capacity.cores", "cores"),
-        ("timeline.cores[]", ""),
-        ("timeline.core_busy[][]", "ratio, 0 to 1"),
-        ("cpu.utilisation", "ratio, 0 to 1"),
-        ("trials.per_hour", "1/h"),
-        ("source.started_unix_ns", "ns since 1970-01-01 UTC"),
+        ("facts.wall_s", "s"),
+        ("facts.tree_at_s", "s since the recording began"),
+        ("facts.processes[].born_s", "s since the recording began"),
+        ("facts.threads.peak_s", "s since the recording began"),
+        ("facts.cpu.used_core_s", "core-seconds"),
+        ("facts.roles[].used_core_s_spread.median", "core-seconds"),
+        ("facts.roles[].used_core_s_spread.count", ""),
+        ("facts.memory.rss_bytes.mean", "bytes"),
+        ("facts.threads.mean", ""),
+        ("facts.cpu.busy_cores_mean", "cores"),
+        ("facts.capacity.cores", "cores"),
+        ("facts.timeline.cores[]", ""),
+        ("facts.timeline.core_busy[][]", "ratio, 0 to 1"),
+        ("facts.cpu.utilisation", "ratio, 0 to 1"),
+        ("facts.trials.per_hour", "1/h"),
+        ("facts.source.started_unix_ns", "ns since 1970-01-01 UTC"),
         ("recorder.rate_hz", "Hz"),
-        ("cpu.surprise", None),
+        ("findings[].lost_share", "ratio, 0 to 1"),
+        ("findings[].evidence[].from_s", "s since the recording began"),
+        ("findings[].gain.factor", "ratio"),
+        ("facts.cpu.surprise", None),
     ],
 )
 def test_units_are_read_off_the_ending(path: str, unit: str | None) -> None:
@@ -150,12 +154,32 @@ def test_no_rule_about_units_is_left_over() -> None:
 
 def test_texts_under_fields_become_their_meanings() -> None:
     meanings = {path: meaning for path, _, _, meaning in json_fields()}
-    assert meanings["source.how"] == "`started` or `attached`."
-    assert meanings["trials"] == "None: the program marked no trials."
-    assert meanings["cpu"] == "Core-seconds of the whole tree."
-    assert meanings["source.path"] == ""
+    assert meanings["facts.source.how"] == "`started` or `attached`."
+    assert meanings["facts.trials"] == "None: the program marked no trials."
+    assert meanings["facts.cpu"] == "Core-seconds of the whole tree."
+    assert meanings["facts.source.path"] == ""
 
 
 def test_every_part_of_the_report_is_listed_in_its_order() -> None:
     top = [path.removesuffix("[]") for path in FORMS if "." not in path]
-    assert top == ["schema", *(field.name for field in fields(Report))]
+    named = {field.name for field in fields(Report)}
+    ledgers = [key for key in ("core_time_ledger", "thread_ledger") if AT_THE_TOP[key] in named]
+    assert top == [
+        "schema",
+        "verdict",
+        "variant",
+        "headline",
+        "findings",
+        *ledgers,
+        "facts",
+        "recorder",
+        "gaps",
+    ]
+    parts = [
+        path.removesuffix("[]").partition(".")[2]
+        for path in FORMS
+        if path.count(".") == 1 and path.startswith("facts.")
+    ]
+    assert sorted(
+        [*parts, "diagnosis", *(AT_THE_TOP[key] for key in (*ledgers, "recorder", "gaps"))]
+    ) == sorted(named)

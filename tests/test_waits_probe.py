@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,23 @@ def test_two_ends_of_a_pipe_show_the_same_name_and_who_writes(made: Made) -> Non
     made.put(201, "1" + READ_3[1:], pid=200)
     found = {row["call"]: row["object"] for row in made.look()["waits"]}
     assert found == {"read": "pipe:[1]", "write": "pipe:[1]"}
+
+
+def test_of_a_list_that_is_polled_the_first_is_named(made: Made) -> None:
+    made.open(3, "pipe:[1]")
+    made.open(4, "pipe:[2]")
+    entries = struct.pack("<ihhihh", 3, 1, 0, 4, 1, 0)
+    (made.proc / "100" / "mem").write_bytes(bytes(0x10000) + entries)
+    for tid, count in ((101, 1), (102, 2), (103, 0)):
+        made.put(tid, f"7 0x10000 {count:#x} 0xffffffff 0x0 0x0 0x0 0x7ffc10 0x7f2230")
+    made.put(104, "7 0x20000 0x1 0xffffffff 0x0 0x0 0x0 0x7ffc10 0x7f2230")
+    found = {row["tid"]: (row["call"], row["file"], row["object"]) for row in made.look()["waits"]}
+    assert found == {
+        101: ("poll", "pipe", "pipe:[1]"),
+        102: ("poll", "pipe", "pipe:[1]"),
+        103: ("poll", None, None),
+        104: ("poll", None, None),
+    }
 
 
 def test_another_file_under_the_same_number_is_another_wait(made: Made) -> None:

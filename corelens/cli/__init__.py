@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("report", "corelens.cli.report", "say what one recording shows"),
     Command("compare", "corelens.cli.compare", "compare recordings of the same work"),
     Command("replay", "corelens.cli.replay", "run a scenario under the recorder, or a study of all backends"),
+    Command("explain", "corelens.cli.explain", "say what a verdict means and what to do about it"),
     Command(
         "explain-threads",
         "corelens.cli.explain_threads",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from corelens.errors import NothingMeasured, UsageError
 if TYPE_CHECKING:
     from corelens.probes.session import RecordOptions
     from corelens.probes.stacks import StacksOptions
+    from corelens.probes.standstill import Watch
+    from corelens.vocabulary import Line
 
 _DESCRIPTION = """\
 Start CMD and record it with all its children, or attach to a running process with -p.
@@ -21,7 +23,7 @@ Start CMD and record it with all its children, or attach to a running process wi
 The program's exit code passes through (128 and the signal's number where a signal ended it), its standard
 streams are its own, and signals are forwarded. Ctrl-C reaches the program as usual and the recording ends
 with it; a second Ctrl-C ends the recording at once. Attached with -p, Ctrl-C ends the recording alone, and the
-thread ledger is printed: how many threads there were, and which library made them."""
+verdict and the thread ledger are printed: how many threads there were, and which library made them."""
 
 _EXAMPLES = """\
 examples:
@@ -29,6 +31,10 @@ examples:
   corelens record -o run.corelens --agent -- python search.py
   corelens record -p 4711 --duration 30"""
 
+
+# Longer than pools take to start their workers anew, or a retry waits.
+DEFAULT_WATCH_S = 10.0
+LEAST_WATCH_S = 0.5
 
 # Measured with: python benchmarks/stacks.py
 _BLOCKING = (
@@ -92,7 +98,17 @@ def add_parser(subparsers: Any) -> None:
         "--full-argv", action="store_true", help="record command lines whole, passwords and tokens included"
     )
     _add_stacks(parser)
+    _add_perf(parser)
+    _add_watch(parser)
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing at the end")
+
+
+def _add_perf(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--perf",
+        action="store_true",
+        help="let the kernel sample which native code is on a core (perf_event_open), so that spinning shows",
+    )
 
 
 def _add_stacks(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +128,24 @@ def _add_stacks(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        type=float,
+        nargs="?",
+        const=DEFAULT_WATCH_S,
+        metavar="S",
+        help="when nothing has moved for S seconds (default: 10), find out whether anything ever can, and tell who"
+        " waits for whom if not; the recording goes on",
+    )
+    parser.add_argument(
+        "--kill-deadlocked",
+        action="store_true",
+        help="end the program when --watch finds that nothing will ever move (SIGTERM, 2 s later SIGKILL, to the whole"
+        " tree); the exit code is then 12",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Record, and return the exit code of the recorded program."""
     options = options_from(args)
@@ -122,23 +156,24 @@ def run(args: argparse.Namespace) -> int:
     outcome = record(options)
     if not args.quiet and outcome.path.exists():
         if options.pid is not None:
-            _print_ledger(outcome.path)
+            _print_verdict(outcome.path)
         say_on_stderr(f"recorded {outcome.path}; see it with: corelens report {outcome.path}")
     return outcome.exit_code
 
 
-def _print_ledger(path: Path) -> None:
-    """Print who made the threads of the process: what somebody who attaches to it wants to know first.
+def _print_verdict(path: Path) -> None:
+    """Print the verdict and who made the threads: what somebody who attaches to a process wants to know first.
 
-    Of a program that we start stdout is its own, so there the report tells it.
+    Of a program that we start stdout is its own, and whoever waits for it shall not wait for us as well: there
+    the report tells it.
     """
     from corelens.cli.report import summarised
     from corelens.cli.report_options import show_or_write
-    from corelens.reports.terminal import show_ledger
+    from corelens.reports.terminal import show_verdict_and_ledger
 
     with contextlib.suppress(NothingMeasured):
         report = summarised(path)
-        show_or_write(lambda console: show_ledger(report, console), None)
+        show_or_write(lambda console: show_verdict_and_ledger(report, console), None)
 
 
 def options_from(args: argparse.Namespace) -> RecordOptions:
@@ -170,7 +205,31 @@ def options_from(args: argparse.Namespace) -> RecordOptions:
         full_argv=args.full_argv,
         labels=labels_from(args.label),
         stacks=_stacks_from(args, budget or None),
+        perf=args.perf,
+        watch=_watch_from(args),
     )
+
+
+def _watch_from(args: argparse.Namespace) -> Watch | None:
+    """What the flags say about deadlocks; raises UsageError."""
+    from corelens.probes.standstill import Watch
+
+    if args.watch is None and not args.kill_deadlocked:
+        return None
+    after_s = DEFAULT_WATCH_S if args.watch is None else args.watch
+    if not LEAST_WATCH_S <= after_s < float("inf"):
+        raise UsageError(
+            f"--watch {after_s:g} is no time to wait for a movement",
+            f"give {LEAST_WATCH_S:g} seconds or more",
+        )
+    return Watch(round(after_s * 1e9), _chain, args.kill_deadlocked)
+
+
+def _chain(lines: list[Line], parents: Mapping[int, int | None]) -> str | None:
+    """Who waits for whom, where nobody can end it: the same reasoning as in the report."""
+    from corelens.reports.facts.wait_chain import judged
+
+    return judged(lines, parents)
 
 
 def _stacks_from(args: argparse.Namespace, budget_cores: float | None) -> StacksOptions | None:

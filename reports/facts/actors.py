@@ -1,4 +1,7 @@
-"""Each thread and each process with what it used, waited for and when: the tables that rules reason over."""
+"""Each thread and each process with what it used, waited for and when: the tables that rules reason over.
+
+When a thread ran is booked where its counters are followed, in `facts/threads.py`: every row is looked at once.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,19 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from corelens.recording import Recording
-from corelens.reports.facts.bins import Grid
 from corelens.reports.facts.clocks import Clocks
 from corelens.reports.facts.facts import ProcessFacts, ThreadFacts
 from corelens.reports.facts.owned import AGENT, Owned
-from corelens.reports.facts.pace import Pace
 from corelens.reports.facts.processes import NS_PER_S, Life, Lives
 from corelens.reports.facts.stack_samples import PythonNames
 from corelens.reports.facts.threads import Thread
 from corelens.reports.facts.waits import Spell
 
 _Key = TypeVar("_Key")
-_COUNTERS = ("user_ns", "system_ns", "major_faults", "minor_faults", "read_bytes", "write_bytes")
+_COUNTERS = (
+    "user_ns", "system_ns", "major_faults", "minor_faults", "read_bytes", "write_bytes", "read_chars",
+    "write_chars", "read_calls", "write_calls",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -58,7 +62,6 @@ class Sources:
 
     recording: Recording
     lives: Lives
-    grid: Grid
     clocks: Clocks
     owned: Mapping[Thread, Owned]
     names: PythonNames
@@ -67,78 +70,17 @@ class Sources:
 
 def processes(sources: Sources) -> tuple[ProcessFacts, ...]:
     """All processes in the order of birth, the agent's threads left out."""
-    spent = _Spent(sources, sources.owned)
     switches = _switches(sources.recording, sources.owned)
     by_life: dict[Life, list[ThreadFacts]] = {}
     for owned in sources.owned.values():
         life = owned.thread.life
         if life is not None and owned.owner.kind != AGENT:
-            by_life.setdefault(life, []).append(_thread(sources, owned, life, spent, switches))
+            by_life.setdefault(life, []).append(_thread(sources, owned, life, switches))
     counters, masks = _counters(sources.recording, sources.lives), _masks(sources.recording, sources.lives)
     return tuple(
         _process(sources, life, tuple(by_life.get(life, ())), counters.get(life, {}), masks.get(life))
         for life in sources.lives.all
     )
-
-
-class _Spent:
-    """Where in time each thread ran and waited for a core, in ns per bin."""
-
-    def __init__(self, sources: Sources, threads: Iterable[Thread]) -> None:
-        self._step_ns = sources.grid.step_ns
-        self._last = sources.grid.count - 1
-        self.run: dict[Thread, dict[int, float]] = {}
-        self.queue: dict[Thread, dict[int, float]] = {}
-        self._follow(sources, threads)
-
-    def _follow(self, sources: Sources, threads: Iterable[Thread]) -> None:
-        by_tid: dict[int, list[Thread]] = {}
-        for thread in threads:
-            by_tid.setdefault(thread.tid, []).append(thread)
-        before: dict[Thread, tuple[int, int, int]] = {}
-        pace = Pace(sources.recording, "threads")
-        for line in sources.recording.lines("threads"):
-            t_ns = line["t_ns"]
-            since_ns = pace.since(0, t_ns, 0)
-            for tid, run_ns, wait_ns in zip(line["tid"], line["run_ns"], line["wait_ns"], strict=False):
-                read = _at(by_tid.get(tid, ()), t_ns)
-                if read is not None:
-                    self._advance(read, before, (t_ns, run_ns, wait_ns), since_ns)
-
-    def _advance(
-        self,
-        thread: Thread,
-        before: dict[Thread, tuple[int, int, int]],
-        now: tuple[int, int, int],
-        since_ns: int,
-    ) -> None:
-        then = before.get(thread)
-        before[thread] = now
-        if then is None:
-            if thread.born_ns <= 0 and now[1] + now[2] > now[0]:
-                return
-            then = (min(thread.born_ns, now[0]), 0, 0)
-        run, queue = now[1] - then[1], now[2] - then[2]
-        if run < 0 or queue < 0:
-            return
-        start_ns = max(then[0], min(since_ns, now[0] - run - queue))
-        self._spread(self.run.setdefault(thread, {}), start_ns, now[0], run)
-        self._spread(self.queue.setdefault(thread, {}), start_ns, now[0], queue)
-
-    def _spread(self, bins: dict[int, float], start_ns: int, end_ns: int, amount: int) -> None:
-        if not amount:
-            return
-        step, last = self._step_ns, self._last
-        first, final = max(0, min(start_ns // step, last)), max(0, min((end_ns - 1) // step, last))
-        if first >= final or end_ns <= start_ns:
-            bins[final] = bins.get(final, 0.0) + amount
-            return
-        rate = amount / (end_ns - start_ns)
-        for index in range(first, final + 1):
-            width = min((index + 1) * step, end_ns) - max(index * step, start_ns)
-            bins[index] = bins.get(index, 0.0) + rate * (
-                width if index < final else end_ns - max(final * step, start_ns)
-            )
 
 
 def _at(threads: Iterable[Thread], t_ns: int) -> Thread | None:
@@ -150,7 +92,7 @@ def _at(threads: Iterable[Thread], t_ns: int) -> Thread | None:
 
 
 def _thread(
-    sources: Sources, owned: Owned, life: Life, spent: _Spent, switches: Mapping[Thread, tuple[int, int]]
+    sources: Sources, owned: Owned, life: Life, switches: Mapping[Thread, tuple[int, int]]
 ) -> ThreadFacts:
     thread = owned.thread
     doing, calls = sources.doings.of(thread)
@@ -170,8 +112,8 @@ def _thread(
         involuntary=involuntary,
         doing=doing,
         calls=calls,
-        run_s_by_bin=_in_seconds(spent.run.get(thread, {})),
-        queue_s_by_bin=_in_seconds(spent.queue.get(thread, {})),
+        run_s_by_bin=_in_seconds(thread.spent.run),
+        queue_s_by_bin=_in_seconds(thread.spent.queue),
     )
 
 
@@ -207,6 +149,10 @@ def _process(
         write_bytes=counted.get("write_bytes"),
         affinity=affinity,
         variables=life.variables or {},
+        read_chars=counted.get("read_chars"),
+        write_chars=counted.get("write_chars"),
+        read_calls=counted.get("read_calls"),
+        write_calls=counted.get("write_calls"),
     )
 
 
@@ -218,7 +164,7 @@ def _counters(recording: Recording, lives: Lives) -> dict[Life, dict[str, int]]:
         for place, pid in enumerate(line["pid"]):
             life = lives.at(pid, line["t_ns"])
             for name in _COUNTERS if life is not None else ():
-                value = line[name][place]
+                value = line[name][place] if name in line else None
                 if life is not None and value is not None:
                     first.setdefault((life, name), value if life.began_before else 0)
                     last[life, name] = value
@@ -231,11 +177,11 @@ def _counters(recording: Recording, lives: Lives) -> dict[Life, dict[str, int]]:
 def _masks(recording: Recording, lives: Lives) -> dict[Life, frozenset[int]]:
     """Cores that each process may run on, as last read."""
     masks: dict[Life, frozenset[int]] = {}
-    for kind in ("process.born", "process.changed"):
-        for line in recording.lines(kind):
-            life = lives.at(line["pid"], line["t_ns"])
-            if life is not None and line["affinity"] is not None:
-                masks[life] = frozenset(line["affinity"])
+    said = [*recording.lines("process.born"), *recording.lines("process.changed")]
+    for line in sorted(said, key=lambda line: int(line["t_ns"])):
+        life = lives.at(line["pid"], line["t_ns"])
+        if life is not None and line["affinity"] is not None:
+            masks[life] = frozenset(line["affinity"])
     return masks
 
 

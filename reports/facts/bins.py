@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 NS_PER_S = 1_000_000_000
@@ -35,6 +35,23 @@ class Grid:
     def width_ns(self, index: int) -> int:
         """Recorded part of a bin: the last one ends with the recording."""
         return min(self.step_ns, self.end_ns - index * self.step_ns) or self.step_ns
+
+    def index(self, t_ns: int) -> int:
+        """The bin of a moment; one outside the grid falls to its first or last bin."""
+        return max(0, min(t_ns // self.step_ns, self.count - 1))
+
+
+def shares(grid: Grid, start_ns: int, end_ns: int) -> Iterator[tuple[int, float]]:
+    """The bins of an interval, each with its part of it; all of it in the last bin where it has no length."""
+    first, last = grid.index(start_ns), grid.index(end_ns - 1)
+    if first >= last or end_ns <= start_ns:
+        yield last, 1.0
+        return
+    length, step = end_ns - start_ns, grid.step_ns
+    yield first, ((first + 1) * step - start_ns) / length
+    for index in range(first + 1, last):
+        yield index, step / length
+    yield last, (end_ns - last * step) / length
 
 
 def grid_for(end_ns: int, period_ns: int) -> Grid:

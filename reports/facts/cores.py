@@ -38,7 +38,7 @@ class Cores:
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """What one core did between two readings, in ticks."""
 
     core: int
@@ -51,7 +51,7 @@ class _Step:
 
 def cores(recording: Recording, grid: Grid) -> Cores | None:
     """Add the steps up; None with fewer than two readings."""
-    steps = list(_steps(recording.lines("cores")))
+    steps = list(core_steps(recording.lines("cores")))
     if not steps:
         return None
     tick_ns = 1_000_000_000 / (recording.header["host"].get("clock_ticks_per_s") or DEFAULT_TICKS_PER_S)
@@ -66,7 +66,8 @@ def cores(recording: Recording, grid: Grid) -> Cores | None:
     )
 
 
-def _steps(lines: list[Line]) -> Iterator[_Step]:
+def core_steps(lines: list[Line]) -> Iterator[Step]:
+    """What each core did from one reading to the next."""
     before: dict[int, tuple[int, tuple[int, ...]]] = {}
     for line in lines:
         for core, *ticks in zip(line["core"], *(line[name] for name in _ALL), strict=False):
@@ -76,10 +77,10 @@ def _steps(lines: list[Line]) -> Iterator[_Step]:
                 continue
             # Idle and iowait may go backwards by a tick, which is no rate but no trouble either.
             spent = [max(0, now - then) for now, then in zip(ticks, start[1], strict=True)]
-            yield _Step(core, start[0], line["t_ns"], sum(spent[: len(_BUSY)]), spent[-1], sum(spent))
+            yield Step(core, start[0], line["t_ns"], sum(spent[: len(_BUSY)]), spent[-1], sum(spent))
 
 
-def _shares(steps: list[_Step], grid: Grid) -> tuple[float | None, ...]:
+def _shares(steps: list[Step], grid: Grid) -> tuple[float | None, ...]:
     """Busy share of one core per bin; None where no step reaches into the bin."""
     busy, read = Amounts(grid), Amounts(grid)
     for step in steps:

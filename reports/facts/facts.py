@@ -7,11 +7,14 @@ Units stand in the names; times count from the beginning of the recording. Per-b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from corelens.reports.facts.memory_strain import MemoryStrain
 from corelens.reports.facts.owned import Owner
 from corelens.reports.facts.processes import Life
+from corelens.reports.facts.quotas import Quota
 from corelens.reports.facts.stack_samples import StackSample
+from corelens.reports.facts.standstill import Still
 from corelens.reports.report import Report
 
 
@@ -80,6 +83,11 @@ class ProcessFacts:
     """Cores that its main thread may run on, as last read."""
     variables: Mapping[str, str]
     """Thread-limit variables at exec; empty when none is set or they could not be read."""
+    read_chars: int | None = None
+    """By read calls, through pipes, sockets and cached files too; None in recordings that do not tell."""
+    write_chars: int | None = None
+    read_calls: int | None = None
+    write_calls: int | None = None
 
     @property
     def queue_s(self) -> float:
@@ -97,6 +105,14 @@ class Facts:
     root: ProcessFacts
     samples: tuple[StackSample, ...]
     """Python stacks, in the order in which they were taken."""
+    strain: MemoryStrain = field(default_factory=MemoryStrain)
+    """How near the program came to its memory limit."""
+    quotas: tuple[Quota, ...] = ()
+    """CPU quotas that were in force, the inner one first."""
+    variables_now: Mapping[Life, Mapping[str, str]] = field(default_factory=dict[Life, Mapping[str, str]])
+    """Thread-limit variables as each process had them last; those at exec where that is all that was read."""
+    standstill: Still | None = None
+    """The longest stretch in which nothing moved; None where it moved all the time."""
 
     @property
     def wall_s(self) -> float:

@@ -9,29 +9,39 @@ from corelens.recording import Recording
 from corelens.reports.facts import (
     actors,
     bins,
+    blocked,
     capacity,
     clocks,
+    core_time,
     cores,
     cpu,
+    efficiency,
     interlock,
     ledger,
     memory,
+    memory_strain,
     owners,
+    phases,
     pools,
     population,
     processes,
+    quotas,
     reaped,
     recorder_cost,
     short_lived,
     source,
     stacks,
+    standstill,
+    taken,
     thread_limits,
     threads,
     timeline,
     tree,
     trials,
     unseen,
+    variables_now,
     workers,
+    workforce,
 )
 from corelens.reports.facts.facts import Facts
 from corelens.reports.facts.owners import Symbols, no_symbols
@@ -155,13 +165,13 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
     recording, lives, grid, everyone = basis.recording, basis.lives, basis.grid, basis.thread.all
     owned = owners.owners(recording, lives, everyone, symbols)
     samples = stack_samples(recording, lives)
-    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples)
+    held = blocked.Blocked(recording, lives, grid, samples)
+    held_up = interlock.interlock(recording, lives, grid, everyone, owned, samples, more=[held])
     over_time = report.timeline.threads
     python = stacks.stacks(recording, lives, samples)
     names = python_names(recording, lives)
-    acted = actors.processes(
-        actors.Sources(recording, lives, grid, basis.clock, owned, names, held_up.doings)
-    )
+    acted = actors.processes(actors.Sources(recording, lives, basis.clock, owned, names, held_up.doings))
+    still = standstill.still(recording, lives, basis.wall_ns, owned, tuple(samples))
     whole = replace(
         report,
         ledger=ledger.ledger(recording, lives, basis.people, everyone, owned, grid, over_time, basis.trials),
@@ -172,9 +182,33 @@ def _with_threads(report: Report, basis: _Basis, symbols: Symbols) -> Facts:
         waits=held_up.waits,
         process_waits=held_up.process_waits,
         locks=held_up.locks,
+        standstill=standstill.told(still, acted),
     )
     root = next(process for process in acted if process.life is lives.root)
-    return Facts(report=whole, processes=acted, root=root, samples=tuple(samples))
+    known = Facts(
+        report=whole,
+        processes=acted,
+        root=root,
+        samples=tuple(samples),
+        strain=memory_strain.memory_strain(recording),
+        quotas=quotas.quotas(recording),
+        variables_now=variables_now.variables_now(recording, lives),
+        standstill=still,
+    )
+    return _with_core_time(known, held, taken.taken(recording, grid))
+
+
+def _with_core_time(known: Facts, held: blocked.Blocked, gone: taken.Taken) -> Facts:
+    """Add who worked and when, and where the core time went."""
+    hands = workforce.hands(known, held.first_wait_s())
+    cut = phases.phases(known, hands.said)
+    known = replace(known, report=replace(known.report, workforce=hands.said, phases=cut))
+    whole = replace(
+        known.report,
+        core_time_ledger=core_time.core_time(known, hands, held, gone),
+        efficiency=efficiency.efficiency(known),
+    )
+    return replace(known, report=whole)
 
 
 def wall(recording: Recording, lives: processes.Lives) -> int:

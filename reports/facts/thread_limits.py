@@ -202,7 +202,7 @@ def _unread(process: Evidence) -> Iterator[Limit]:
             verdict = Verdict(
                 limit_verdicts.UNKNOWN,
                 "no thread of a library that reads it was seen: it took effect, or no such library is in use;"
-                " and what the program set later cannot be seen from outside",
+                " and nobody asked the libraries",
                 "record the program from its start with --agent",
             )
         yield _row(process, None, name, known[name], verdict)

@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corelens.recording import Recording
-from corelens.reports.facts.bins import Amounts, Grid
+from corelens.reports.facts.bins import Amounts, Grid, shares
 from corelens.reports.facts.pace import Pace
 from corelens.reports.facts.processes import Life, Lives, began_before
 from corelens.vocabulary import Line
 
 # Within one round a dead thread's id can be given to a new one, which is then read.
 _ORDER = ("threads.died", "threads.born", "threads")
+
+
+@dataclass(slots=True, eq=False)
+class Spent:
+    """When a thread ran and waited for a core: ns per bin, bins in which it did neither left out.
+
+    Readings that fall into one bin are booked together: `index` is the bin, and `ran_ns` and `waited_ns` are what
+    of the thread's totals was booked before it.
+    """
+
+    run: dict[int, float] = field(default_factory=dict[int, float])
+    queue: dict[int, float] = field(default_factory=dict[int, float])
+    index: int = 0
+    ran_ns: int = 0
+    waited_ns: int = 0
+
+    def book(self, thread: Thread) -> None:
+        """Give the present bin what the thread used since the last booking."""
+        ran, waited = thread.ran_ns - self.ran_ns, thread.waited_ns - self.waited_ns
+        if ran:
+            self.run[self.index] = self.run.get(self.index, 0) + ran
+        if waited:
+            self.queue[self.index] = self.queue.get(self.index, 0) + waited
+        self.ran_ns, self.waited_ns = thread.ran_ns, thread.waited_ns
+
+    def spread(self, grid: Grid, start_ns: int, end_ns: int, ran: int, waited: int) -> None:
+        """Book amounts evenly over an interval that several bins share."""
+        for index, share in shares(grid, start_ns, end_ns):
+            if ran:
+                self.run[index] = self.run.get(index, 0) + ran * share
+            if waited:
+                self.queue[index] = self.queue.get(index, 0) + waited * share
+        self.ran_ns += ran
+        self.waited_ns += waited
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +65,7 @@ class Thread:
     waited_ns: int = 0
     died_ns: int | None = None
     """When it was found ended; None: it was there at the last look, or its end was lost."""
+    spent: Spent = field(default_factory=Spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +119,8 @@ def threads(recording: Recording, lives: Lives, grid: Grid) -> Threads:
             start_ns = pace.since(previous_ns, line["t_ns"], 0)
             _read(line, living, start_ns, waiting)
             previous_ns = line["t_ns"]
+    for thread in everyone:
+        thread.spent.book(thread)
     return Threads(tuple(everyone), waiting, _by_life(everyone))
 
 
@@ -152,12 +189,26 @@ def _read(line: Line, living: dict[int, Thread], start_ns: int, waiting: Amounts
     """Take one reading of many threads. This is the only loop over every row, so it stays plain."""
     t_ns = line["t_ns"]
     together, span = 0, t_ns - start_ns
+    grid = waiting.grid
+    index = grid.index(t_ns - 1)
+    # Most readings lie in one bin and can wait for it to end; the others are spread at once.
+    within = grid.index(start_ns) == index
     for tid, run_ns, wait_ns in zip(line["tid"], line["run_ns"], line["wait_ns"], strict=False):
         thread = living[tid]
         before_ns = thread.run_ns
         if before_ns is not None and run_ns >= before_ns and wait_ns >= thread.wait_ns:
-            waited = wait_ns - thread.wait_ns
-            thread.ran_ns += run_ns - before_ns
+            ran, waited = run_ns - before_ns, wait_ns - thread.wait_ns
+            spent = thread.spent
+            if spent.index != index or not within or ran + waited > span:
+                spent.book(thread)
+                spent.index = index
+                if not within or ran + waited > span:
+                    # It began before it was first seen, by what it had used until then.
+                    first = not before_ns and not thread.wait_ns
+                    since_ns = min(start_ns, t_ns - ran - waited)
+                    since_ns = max(since_ns, 0 if first else thread.read_ns)
+                    spent.spread(grid, since_ns, t_ns, ran, waited)
+            thread.ran_ns += ran
             thread.waited_ns += waited
             if waited <= span:
                 together += waited

@@ -1,0 +1,1 @@
+"""The forms that serial dispatch takes: in a crew, in a Ray driver, in an event loop."""
