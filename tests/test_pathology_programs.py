@@ -35,6 +35,12 @@ def test_every_verdict_has_a_program_and_one_that_is_fast() -> None:
     assert {program.verdict for program in PROGRAMS if program.fast} == set(VERDICTS)
 
 
+def test_the_verdicts_are_those_that_the_rules_give() -> None:
+    """No program proves memory bandwidth, and a late limit never is the first cause."""
+    pages = {path.stem for path in (Path(__file__).parent.parent / "docs" / "rules").glob("*.md")}
+    assert pages - {"index"} == {*VERDICTS, "memory-bandwidth", "late-thread-limit"}
+
+
 def test_every_file_is_registered_once() -> None:
     files = {path.stem for path in FOLDER.glob("*.py")} - set(NO_PROGRAMS)
     stems = [program.script.stem for program in PROGRAMS]

@@ -97,8 +97,7 @@ def verdict_of(report: Report) -> Said:
     """Take the verdict, its variant and the predicted gain from a report."""
     from corelens.scenarios.pathologies.outcome import Gain
 
-    # A report of a recording that nobody diagnosed has none.
-    diagnosis: Any = getattr(report, "diagnosis", None)
+    diagnosis = report.diagnosis
     if diagnosis is None:
         return Said(None, None, None)
     first = next((each for each in diagnosis.findings if each.slug == diagnosis.verdict), None)

@@ -81,7 +81,7 @@ DISPATCH: tuple[Program, ...] = (
         "data-transfer",
         "argument-by-value",
         "the same table is serialised for every Ray task",
-        libraries=("ray",),
+        libraries=("numpy", "ray"),
     ),
     Program(
         "slow-sampler",

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-BLOCKS = 160
+BLOCKS = 600
 
 
 def product(seed: int) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 
-ITEMS = 500
+ITEMS = 2500
 
 
 def consume(inbox: multiprocessing.Queue[int | None]) -> None:

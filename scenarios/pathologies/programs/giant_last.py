@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 FIXED = "--fixed" in sys.argv
 PATTERN = random.Random(0).randbytes(1 << 20)
-SIZES_MIB = [1] * 160 + [140]
+SIZES_MIB = [1] * 240 + [210]
 
 
 def pack(mebibytes: int) -> int:

@@ -11,7 +11,7 @@ import time
 from multiprocessing.connection import Connection, wait
 
 FIXED = "--fixed" in sys.argv
-CHAINS = 2000
+CHAINS = 6000
 LENGTH = 40
 COPIES = 10 if FIXED else 1
 

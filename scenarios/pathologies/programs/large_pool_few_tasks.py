@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import random
 import time
 
 ROUNDS = 3
@@ -11,7 +12,8 @@ ROUNDS = 3
 def life(seed: int) -> int:
     """Let cells live and die on a small board."""
     size = 48
-    alive = {(seed * number % size, number * number % size) for number in range(600)}
+    dice = random.Random(seed)
+    alive = {(dice.randrange(size), dice.randrange(size)) for _ in range(700)}
     for _ in range(130):
         counts: dict[tuple[int, int], int] = {}
         for row, column in alive:

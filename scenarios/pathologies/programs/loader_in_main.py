@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 FIXED = "--fixed" in sys.argv
-SAMPLES = 1600
+SAMPLES = 2400
 
 
 class Sentences(Dataset[torch.Tensor]):

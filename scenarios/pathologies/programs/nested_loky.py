@@ -14,7 +14,7 @@ from typing import Any
 from joblib import Parallel, delayed
 
 FIXED = "--fixed" in sys.argv
-DATASETS = 4
+DATASETS = 10
 FOLDS = 16
 
 

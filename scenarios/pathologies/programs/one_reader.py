@@ -51,7 +51,7 @@ def main() -> None:
         consumer.start()
     texts = [line(number) for number in range(LINES)]
     begun = time.perf_counter()
-    for text in texts * 5:
+    for text in texts * 9:
         inbox.put(text if FIXED else decode(text))
     for _ in consumers:
         inbox.put(None)
@@ -59,7 +59,7 @@ def main() -> None:
         outbox.get()
     for consumer in consumers:
         consumer.join()
-    print(f"units={LINES * 5} elapsed {time.perf_counter() - begun:.2f}")
+    print(f"units={LINES * 9} elapsed {time.perf_counter() - begun:.2f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import lzma
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-PIECES = 120
+PIECES = 420
 
 
 def pack(seed: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 
 FIXED = "--fixed" in sys.argv
-RECORDS = 20_000
+RECORDS = 36_000
 BLOCK = 1000
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.fft
 
 FIXED = "--fixed" in sys.argv
-ROUNDS = 26
+ROUNDS = 130
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 FIXED = "--fixed" in sys.argv
 SAMPLES = 4000
 BATCH = 20
-BATCHES = 4000 if FIXED else 550
+BATCHES = 3000 if FIXED else 550
 
 
 class Pictures(Dataset[torch.Tensor]):

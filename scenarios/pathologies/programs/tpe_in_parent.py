@@ -14,7 +14,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 
 FIXED = "--fixed" in sys.argv
-TRIALS = 300 * (6 if FIXED else 1)
+TRIALS = 300 * (12 if FIXED else 1)
 
 
 def evaluate(point: dict[str, float]) -> float:

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-STEPS = 90
+STEPS = 60
 
 
 def main() -> None:
