@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from corelens.reports.core_time import CoreTimeLedger, Efficiency, Phases, Workforce
 from corelens.reports.findings import Diagnosis
+from corelens.reports.native_code import Perf
 from corelens.reports.python_stacks import PythonStacks
 from corelens.reports.spreads import Spread as Spread
 
@@ -595,6 +596,8 @@ class Report:
     locks: tuple[Lock, ...] = ()
     standstill: Standstill | None = None
     """None: it moved all the time, or nobody looked what threads do."""
+    perf: Perf | None = None
+    """None: the kernel was not asked to sample native code."""
     diagnosis: Diagnosis | None = None
     """None: no rules were run over it."""
     workforce: Workforce | None = None

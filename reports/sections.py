@@ -27,6 +27,7 @@ MOST_TRIALS = 40
 MOST_UNSEEN = 30
 # Of each role.
 MOST_FUNCTIONS = 6
+MOST_PLACES = 20
 LONGEST_TITLE = 160
 _MIB = 1 << 20
 _GIB = 1 << 30
@@ -85,7 +86,7 @@ def other_sections(report: Report) -> list[Section]:
         (
             _standstill(report), _workers(report), _phases(report), _efficiency(report), _roles(report), _tree(report),
             _limits(report), _gil(report), _waits(report), _locks(report), _trials(report), _python(report),
-            _capacity(report), _recorder(report), _unseen(report),
+            _native(report), _capacity(report), _recorder(report), _unseen(report),
         )
     )  # fmt: skip
 
@@ -378,6 +379,33 @@ def _trial(trial: Trial) -> tuple[str, ...]:
         seconds(took),
         ABSENT if trial.value is None else f"{trial.value:.6g}",
         trial.state,
+    )
+
+
+def _native(report: Report) -> Section:
+    found = report.perf
+    if found is None:
+        return Section("Native code on a core")
+    rows = tuple(
+        (
+            str(one.pid),
+            one.place.library or "unknown",
+            one.place.function or ABSENT,
+            percent(one.share),
+            "waits" if one.place.waiting else "",
+            str(one.threads),
+        )
+        for one in found.places[:MOST_PLACES]
+    )
+    return Section(
+        "Native code on a core",
+        ("process", "library", "function", "of its samples", "does", "threads"),
+        (True, False, False, True, False, True),
+        rows,
+        (
+            f"{found.samples} samples of user code; at least {percent(found.waiting_share)} of them waited actively, or"
+            f" were in a runtime of parallel regions; {percent(found.unknown_share)} lie in no file that is known",
+        ),
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from corelens.reports.elf import ElfFile
 from corelens.reports.elf_places import Functions, PlacesOnDisk
-from corelens.reports.facts.perf import PerfPlace, perf
+from corelens.reports.facts.perf import perf
+from corelens.reports.native_code import PerfPlace
 from corelens.vocabulary import columnar_line
 from tests.made_recordings import S, recording
 

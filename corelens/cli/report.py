@@ -48,9 +48,10 @@ def summarised(path: Path) -> Report:
     from corelens.recording import read
     from corelens.reports.diagnosis import diagnosed
     from corelens.reports.elf import SymbolsOnDisk
+    from corelens.reports.elf_places import PlacesOnDisk
 
     with _uncollected():
-        return diagnosed(read(path), SymbolsOnDisk())
+        return diagnosed(read(path), SymbolsOnDisk(), PlacesOnDisk())
 
 
 @contextlib.contextmanager

@@ -8,11 +8,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import NamedTuple
 
 from corelens.recording import Recording
+from corelens.reports.native_code import Perf, PerfPlace, PerfShare
 
 NameOf = Callable[[str, str | None, int | None, int], str | None]
 """Name of the function around a place, by path, build id, size of the file and offset; None where unknown."""
@@ -26,43 +25,10 @@ _WAITING = re.compile(
 )
 
 
-class PerfPlace(NamedTuple):
-    """A function, or what has no name of a file; `function` and `library` are None where nothing is known."""
-
-    library: str | None
-    function: str | None
-    waiting: bool
-    """Active waiting, or the runtime of parallel regions: no work of the program."""
-
-
-@dataclass(frozen=True, slots=True)
-class PerfShare:
-    """One place in one process."""
-
-    pid: int
-    place: PerfPlace
-    samples: int
-    share: float
-    """Of the samples of its process."""
-    threads: int
-
-
-@dataclass(frozen=True, slots=True)
-class Perf:
-    """All samples of a recording; `waiting_share` is that of places that are known to do no work, a lower bound."""
-
-    samples: int
-    waiting_share: float
-    unknown_share: float
-    """Samples in no file, or of processes that had ended."""
-    places: tuple[PerfShare, ...]
-    """Most samples first."""
-
-    def waiting_share_of(self, pid: int) -> float | None:
-        """The same of one process; None where it was never sampled."""
-        of_process = [one for one in self.places if one.pid == pid]
-        total = sum(one.samples for one in of_process)
-        return sum(one.samples for one in of_process if one.place.waiting) / total if total else None
+def no_places(path: str, build_id: str | None, size_bytes: int | None, offset: int) -> str | None:
+    """Name nothing: for a reader that has none of the libraries."""
+    del path, build_id, size_bytes, offset
+    return None
 
 
 def perf(recording: Recording, name_of: NameOf) -> Perf | None:
