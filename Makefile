@@ -41,8 +41,11 @@ score: $(DEV_READY)  ## record all pathologies without and with their fix, and c
 	@code=0; $(BIN)/corelens replay pathology --all --output score --force || code=$$?; \
 		if [ -x $(OTHER_SCORE) ]; then $(OTHER_SCORE) $(BIN)/corelens || code=$$?; fi; exit $$code
 
+# Share of verdicts that must be right; a machine that others use at the same time misses a few.
+LEAST ?= 1
+
 score-fast: $(DEV_READY)  ## record some pathologies of each verdict, in minutes
-	$(BIN)/corelens replay pathology --fast --output score-fast --force
+	$(BIN)/corelens replay pathology --fast --output score-fast --force --least $(LEAST)
 
 accuracy: $(DEV_READY)  ## as score, and write the table to docs/accuracy.md
 	$(BIN)/corelens replay pathology --all --output score --force --accuracy docs/accuracy.md

@@ -150,6 +150,14 @@ def test_the_fast_part_leaves_fixes_out_and_counts_alarms(
     assert names == {"sick-one", "healthy-one"}
 
 
+@pytest.mark.parametrize(("least", "code"), [("0.5", ExitCode.OK), ("0.6", ExitCode.NOT_AS_PREDICTED)])
+def test_a_share_of_right_verdicts_can_be_asked_for(
+    least: str, code: ExitCode, diagnosed: Callable[[str, str], None]
+) -> None:
+    diagnosed("healthy-one", "worker-churn")
+    assert replay("--fast", "-o", "kept", "--least", least) == code
+
+
 @pytest.mark.usefixtures("diagnosed")
 def test_what_is_there_is_kept_without_force(tmp_path: Path) -> None:
     kept = tmp_path / "one.corelens"

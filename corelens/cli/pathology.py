@@ -68,6 +68,14 @@ def add_pathology(scenarios: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument(
+        "--least",
+        type=_share,
+        default=1.0,
+        metavar="SHARE",
+        help="with --all and --fast: share of the programs that must be right, for machines that others use too"
+        " (default: 1, all)",
+    )
+    parser.add_argument(
         "--accuracy", type=Path, metavar="FILE", help="with --all, write the table as a Markdown page too"
     )
     return parser
@@ -272,8 +280,26 @@ def _conclude(args: argparse.Namespace, folder: Path, outcomes: Sequence[Outcome
     print(f"corelens: recordings and {RESULTS} are in {folder}", file=sys.stderr)
     if not any(each.sick for each in outcomes):
         raise NothingMeasured("no program could run here", "see: corelens replay pathology --list")
+    if args.least < 1:
+        return _code((), _right_share(outcomes) >= args.least)
     troubles = [run.trouble for each in outcomes for run in (each.sick, each.fixed) if run]
     return _code(troubles, not any(_mistake(each) for each in outcomes))
+
+
+def _right_share(outcomes: Iterable[Outcome]) -> float:
+    """Part of the programs that ran whose verdicts are right, a program that failed being wrong."""
+    ran = [each for each in outcomes if each.sick]
+    wrong = [
+        each for each in ran if _mistake(each) or any(run.trouble for run in (each.sick, each.fixed) if run)
+    ]
+    return 1 - len(wrong) / len(ran)
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share: give a number from 0 to 1, such as 0.8")
+    return share
 
 
 def _code(troubles: Iterable[str], right: bool) -> int:
