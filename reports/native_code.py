@@ -22,7 +22,7 @@ class PerfShare:
     pid: int
     place: PerfPlace
     samples: int
-    share: float
+    process_share: float
     """Of the samples of its process."""
     threads: int
 

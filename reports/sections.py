@@ -391,7 +391,7 @@ def _native(report: Report) -> Section:
             str(one.pid),
             one.place.library or "unknown",
             one.place.function or ABSENT,
-            percent(one.share),
+            percent(one.process_share),
             "waits" if one.place.waiting else "",
             str(one.threads),
         )

@@ -33,7 +33,7 @@ def test_waiting_is_told_from_work() -> None:
     assert (found.samples, found.waiting_share, found.unknown_share) == (100, 0.5, 0.1)
     work = next(one for one in found.places if one.place.function == "dgemm_kernel")
     assert (work.pid, work.samples, work.threads, work.place.waiting) == (7, 40, 2, False)
-    assert work.share == pytest.approx(40 / 90)
+    assert work.process_share == pytest.approx(40 / 90)
     assert PerfPlace("libgomp.so.1", None, waiting=True) in {one.place for one in found.places}
     assert found.waiting_share_of(7) == pytest.approx(40 / 90)
     assert (found.waiting_share_of(9), found.waiting_share_of(1)) == (1.0, None)

@@ -11,6 +11,7 @@ import pytest
 from corelens.probes import procfs
 from corelens.probes.probe import Moment, Process
 from corelens.probes.variables import VariablesProbe
+from corelens.vocabulary import LIMIT_VARIABLES
 from tests.fakepython import image
 from tests.programs import TALK, python, running
 
@@ -45,12 +46,12 @@ def said(probe: VariablesProbe, moment: Moment) -> list[dict[str, str]]:
 
 
 def test_what_code_sets_is_seen_and_nothing_else() -> None:
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
-    environment.pop("OMP_NUM_THREADS", None)
+    others = {name: value for name, value in os.environ.items() if name not in LIMIT_VARIABLES}
+    environment = {**others, "OPENBLAS_NUM_THREADS": "2"}
     probe = VariablesProbe()
     with running(python(SETS), env=environment) as program:
         assert program.hear() == "set"
-        at_exec = {name: value for name, value in environment.items() if name == "OPENBLAS_NUM_THREADS"}
+        at_exec = {"OPENBLAS_NUM_THREADS": "2"}
         assert said(probe, rounds(program.pid, at_s=0)) == []
         assert said(probe, rounds(program.pid, at_s=1)) == []
         found: list[list[dict[str, str]]] = []

@@ -28,7 +28,7 @@ DISPATCH: tuple[Program, ...] = (
     ),
     Program(
         "loader-in-main",
-        "serial-dispatch",
+        "slow-producer",
         "loader-without-workers",
         "a DataLoader with num_workers=0 prepares batches between steps",
         libraries=("torch",),
