@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from corelens.reports.facts import waits
 from corelens.reports.facts.crew import Crew, crews
 from corelens.reports.facts.facts import Facts
+from corelens.reports.facts.owned import UNKNOWN
 from corelens.reports.findings import INSUFFICIENT_EVIDENCE, Evidence, Finding, Gain, Remedy
 
 # Ten looks at the usual rate, of which the first and the last show starting and ending.
@@ -20,6 +21,7 @@ _LOOKED_SHARE = 0.5
 # POP calls a parallel efficiency below 0.8 worth a look; far below that it needs a reason.
 _IDLE_SHARE = 0.4
 _CREW_PART = 0.5
+_UNKNOWN_PART = 0.5
 # Workers that wait for sockets, disks and clocks do their work in that way.
 _AWAY_PART = 0.3
 # A service waits for requests most of the time, in its main thread.
@@ -38,6 +40,7 @@ def _doubts(facts: Facts, findings: tuple[Finding, ...]) -> Iterator[Finding]:
     yield from _too_short(facts)
     yield from _damaged(facts)
     yield from _not_looked_at(facts)
+    yield from _nobodys_threads(facts)
     yield from _unexplained(facts, findings)
 
 
@@ -109,6 +112,31 @@ def _not_looked_at(facts: Facts) -> Iterator[Finding]:
         Remedy(
             "Record with permission to look at the waiting threads: as the user of the program with"
             " `kernel.yama.ptrace_scope=0`, with CAP_SYS_PTRACE, or as root; `corelens doctor` says what is missing.",
+            ("corelens doctor", "sudo corelens record -- COMMAND"),
+            "shell",
+        ),
+    )
+
+
+def _nobodys_threads(facts: Facts) -> Iterator[Finding]:
+    wanted_s = sum(thread.wanted_s for thread in facts.threads)
+    unknown_s = sum(thread.wanted_s for thread in facts.threads if thread.owner.kind == UNKNOWN)
+    cpu = facts.report.cpu
+    if unknown_s < _UNKNOWN_PART * wanted_s or cpu.run_queue_wait_s <= cpu.used_core_s:
+        return
+    yield _finding(
+        facts,
+        "owners-unseen",
+        f"Threads waited {cpu.run_queue_wait_s:.0f} s for a core, more than they ran, and what made them could not be"
+        " seen: a native pool that is too large looks so, and so do threads that are many on purpose.",
+        Evidence(
+            f"threads of unknown owner had {unknown_s / wanted_s:.0%} of the time on and for a core",
+            unknown_s / wanted_s,
+            "share",
+        ),
+        Remedy(
+            "Record with permission to read the memory of the program: as its user with"
+            " `kernel.yama.ptrace_scope=0`, with CAP_SYS_PTRACE, or as root.",
             ("corelens doctor", "sudo corelens record -- COMMAND"),
             "shell",
         ),

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from corelens.reports.facts.blocking import alive_s, blocked_together
+from corelens.reports.facts.blocking import alive_s, blocked_in, blocked_together
 from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
 from corelens.reports.facts.owned import MAIN, PYTHON
 from corelens.reports.facts.places import passes_through, samples_of, top_place
@@ -92,9 +92,10 @@ def _seen(facts: Facts, process: ProcessFacts, gil: Gil) -> _Seen | None:
     wall_s = facts.wall_s
     candidates = [thread for thread in process.threads if thread.owner.kind in (MAIN, PYTHON)]
     holder = _holder(gil, candidates)
-    waiting = [thread for thread in candidates if _waits(thread, wall_s)]
+    waited_by = {thread: _waited_s(gil, thread, wall_s) for thread in candidates}
+    waiting = [thread for thread in candidates if _waits(thread, waited_by[thread], wall_s)]
     if holder is None:
-        waiting = [thread for thread in waiting if _computes(thread, wall_s)]
+        waiting = [thread for thread in waiting if _computes(thread, waited_by[thread], wall_s)]
     contenders = [*waiting, *([holder] if holder is not None and holder not in waiting else [])]
     spans = [(thread.born_s, thread.born_s + alive_s(thread, wall_s)) for thread in contenders]
     stretch = shared(spans) if waiting else None
@@ -102,7 +103,7 @@ def _seen(facts: Facts, process: ProcessFacts, gil: Gil) -> _Seen | None:
         return None
     held = mean(_at(gil.held_share_by_bin, index) for index, _ in bins(facts, stretch)) or 0.0
     variant = _variant(gil, holder, waiting, held, wall_s)
-    waited_s = sum(thread.doing["gil"] for thread in waiting)
+    waited_s = sum(waited_by[thread] for thread in waiting)
     if variant is None or waited_s / stretch.length_s < LEAST_WAITING_THREADS:
         return None
     return _Seen(
@@ -117,12 +118,18 @@ def _at(values: tuple[float | None, ...], index: int) -> float | None:
     return values[index] if index < len(values) else None
 
 
-def _waits(thread: ThreadFacts, wall_s: float) -> bool:
-    return thread.doing.get("gil", 0.0) >= LEAST_WAIT_SHARE * max(alive_s(thread, wall_s), LEAST_STRETCH_S)
+def _waited_s(gil: Gil, thread: ThreadFacts, wall_s: float) -> float:
+    """Time that a thread waited for the lock; in a convoy its waits are too short for all of them to be met."""
+    met_s = thread.doing.get("gil", 0.0)
+    return max(met_s, blocked_in(thread, wall_s).get("gil", 0.0)) if gil.pattern == "convoy" else met_s
 
 
-def _computes(thread: ThreadFacts, wall_s: float) -> bool:
-    wants_s = thread.wanted_s + thread.doing.get("gil", 0.0)
+def _waits(thread: ThreadFacts, waited_s: float, wall_s: float) -> bool:
+    return waited_s >= LEAST_WAIT_SHARE * max(alive_s(thread, wall_s), LEAST_STRETCH_S)
+
+
+def _computes(thread: ThreadFacts, waited_s: float, wall_s: float) -> bool:
+    wants_s = thread.wanted_s + waited_s
     return wants_s >= LEAST_DEMAND_SHARE * alive_s(thread, wall_s)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from corelens.reports.facts.code_places import caller, is_program, place, work
 from corelens.reports.facts.crew import RAY, THREADS, Crew, crews
+from corelens.reports.facts.crew_ends import ends
 from corelens.reports.facts.crew_time import CrewTime, crew_time
 from corelens.reports.facts.facts import Facts, ProcessFacts
 from corelens.reports.findings import Evidence, Finding, Gain, Remedy
@@ -22,6 +23,8 @@ _TASK_WAIT = 0.5
 # So often a worker must get work again after another had it; a straggler never does.
 _RETURNS = 2
 _SECOND_SHARE = 0.15
+# Work that one worker does to the end while the others have none is a straggler's.
+_ONE_WORKER_PART = 0.4
 
 
 def findings(facts: Facts, slug: str) -> Iterator[Finding]:
@@ -43,7 +46,13 @@ def _is_serial(facts: Facts, crew: Crew, time: CrewTime) -> bool:
         and waiting >= _TASK_WAIT
         and time.returns >= _RETURNS
         and time.second_share >= _SECOND_SHARE
+        and not _ends_with_one(facts, crew)
     )
+
+
+def _ends_with_one(facts: Facts, crew: Crew) -> bool:
+    tail = ends(facts, crew)
+    return tail is not None and tail.length_s >= _ONE_WORKER_PART * crew.span_s
 
 
 def _threads_are_parked(facts: Facts, crew: Crew) -> bool:
