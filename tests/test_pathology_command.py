@@ -176,7 +176,7 @@ def test_what_is_there_is_kept_without_force(tmp_path: Path) -> None:
         (["no-such"], ExitCode.USAGE),
         (["sick-one", "--all"], ExitCode.USAGE),
         (["--all", "--fixed"], ExitCode.USAGE),
-        (["--fast", "--accuracy", "a.md"], ExitCode.USAGE),
+        (["sick-one", "--accuracy", "a.md"], ExitCode.USAGE),
         (["healthy-one", "--fixed"], ExitCode.USAGE),
         (["absent-one"], ExitCode.MISSING_EXTRA),
     ],

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from corelens.reports.facts.facts import Facts
+from corelens.reports.facts.owned import Owner
 from corelens.reports.findings import HEALTHY, INSUFFICIENT_EVIDENCE
 from corelens.reports.rules.doubts import doubt
 from corelens.reports.rules.order import diagnose
@@ -49,6 +50,26 @@ def test_a_recording_that_cannot_tell_says_what_to_record(made: Facts, variant: 
     assert (diagnosis.verdict, diagnosis.variant) == (INSUFFICIENT_EVIDENCE, variant)
     assert diagnosis.findings[0].remedy.paste
     assert diagnosis.findings[0].gain.factor is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait_s", "variant"),
+    [("unknown", 50.0, "owners-unseen"), ("python", 50.0, None), ("unknown", 1.0, None)],
+    ids=["crowd of unknown threads", "crowd of known threads", "no crowd"],
+)
+def test_a_crowd_of_threads_that_nobody_could_name_is_doubted(
+    kind: str, wait_s: float, variant: str | None
+) -> None:
+    made = known()
+    cpu = replace(made.report.cpu, used_core_s=18.0, run_queue_wait_s=wait_s)
+    processes = tuple(
+        replace(
+            one, threads=tuple(replace(each, owner=Owner(kind, kind, None, None)) for each in one.threads)
+        )
+        for one in made.processes
+    )
+    doubted = doubt(replace(made, report=replace(made.report, cpu=cpu), processes=processes))
+    assert (doubted and doubted.variant) == variant
 
 
 def test_longer_attached_recordings_are_enough() -> None:

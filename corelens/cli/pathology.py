@@ -76,7 +76,10 @@ def add_pathology(scenarios: Any) -> argparse.ArgumentParser:
         " (default: 1, all)",
     )
     parser.add_argument(
-        "--accuracy", type=Path, metavar="FILE", help="with --all, write the table as a Markdown page too"
+        "--accuracy",
+        type=Path,
+        metavar="FILE",
+        help="with --all and --fast: write the table as a Markdown page too; --fast runs the fixes then",
     )
     return parser
 
@@ -124,8 +127,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.name} and a flag that chooses many exclude each other", "use one of them")
     if args.fixed and not args.name:
         raise UsageError("--fixed is for one program", "name it; --all runs every program without and with")
-    if args.accuracy and not args.all:
-        raise UsageError("--accuracy needs both twins of every program", "use it with --all")
+    if args.accuracy and not many:
+        raise UsageError("--accuracy needs both twins of many programs", "use it with --all or --fast")
 
 
 def _list() -> int:
@@ -202,7 +205,7 @@ def _twins(args: argparse.Namespace, program: Program, folder: Path) -> Outcome:
     from corelens.scenarios.pathologies.outcome import Outcome
 
     outcome = Outcome(program, _run(args, program, folder / f"{_stem(program, fixed=False)}.corelens"))
-    if args.all and program.is_sick:
+    if (args.all or args.accuracy) and program.is_sick:
         fixed = _run(args, program, folder / f"{_stem(program, fixed=True)}.corelens", fixed=True)
         outcome = replace(outcome, fixed=fixed)
     return outcome
