@@ -57,6 +57,8 @@ RULES: tuple[Rule, ...] = (
 # A finding below either is too small, or too badly proven, to be called the cause.
 LEAST_SHARE = 0.10
 LEAST_CONFIDENCE = 0.5
+# A remedy that buys less is within what two runs of one program differ by on a quiet machine.
+LEAST_GAIN = 1.15
 
 
 def diagnose(facts: Facts) -> Diagnosis:
@@ -77,6 +79,7 @@ def is_cause(finding: Finding) -> bool:
         not finding.contributing
         and finding.lost_share >= LEAST_SHARE
         and finding.confidence >= LEAST_CONFIDENCE
+        and (finding.gain.factor is None or finding.gain.factor >= LEAST_GAIN)
     )
 
 
