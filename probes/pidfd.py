@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 
 # struct pidfd_info of <linux/pidfd.h>, first published size: mask, cgroupid, pid, tgid, ppid, eight user and
 # group ids, exit code.
@@ -56,3 +57,8 @@ def cpu_clock(pid: int) -> int:
     (clock_getcpuclockid(3)). Reading raises EINVAL once the process has been reaped.
     """
     return (~pid << 3) | 2
+
+
+def cpu_ns(pid: int) -> int:
+    """CPU clock of a process; raises OSError when it is gone."""
+    return time.clock_gettime_ns(cpu_clock(pid))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +58,6 @@ def cores_for(budget_cores: float | None) -> float:
     return MOST_CORES if budget_cores is None else min(MOST_CORES, SHARE_OF_BUDGET * budget_cores)
 
 
-def _cpu_ns(pid: int) -> int:
-    """CPU clock of a process; raises OSError when it is gone."""
-    return time.clock_gettime_ns(pidfd.cpu_clock(pid))
-
-
 def _is_closed(pid: int) -> bool:
     """Whether we are not permitted to read the memory of a process."""
     try:
@@ -112,7 +106,7 @@ class StacksProbe:
         *,
         proc: Path = procfs.PROC,
         period_ns: int = PERIOD_NS,
-        cpu_of: Callable[[int], int] = _cpu_ns,
+        cpu_of: Callable[[int], int] = pidfd.cpu_ns,
         is_closed: Callable[[int], bool] = _is_closed,
     ) -> None:
         self.period_ns = period_ns

@@ -63,11 +63,6 @@ class _Dumps:
     stacks: dict[int, tuple[Frame, ...]] = field(default_factory=dict[int, tuple[Frame, ...]])
 
 
-def _cpu_ns(pid: int) -> int:
-    """CPU clock of a process; raises OSError when it is gone."""
-    return time.clock_gettime_ns(pidfd.cpu_clock(pid))
-
-
 class StandstillProbe:
     """Follows whether anything moves. `killed` says that the program was ended for a deadlock."""
 
@@ -82,7 +77,7 @@ class StandstillProbe:
         *,
         proc: Path = procfs.PROC,
         period_ns: int = PERIOD_NS,
-        cpu_of: Callable[[int], int] = _cpu_ns,
+        cpu_of: Callable[[int], int] = pidfd.cpu_ns,
         kill: Callable[[int, int], None] = os.kill,
     ) -> None:
         self.period_ns = period_ns

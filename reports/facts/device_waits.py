@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corelens.reports.facts.blocking import alive_s, blocked_in
-from corelens.reports.facts.facts import Facts, ProcessFacts, ThreadFacts
+from corelens.reports.facts.facts import Facts, ThreadFacts
 from corelens.reports.facts.lock_waits import python_threads
 from corelens.reports.facts.stretches import Stretch
 from corelens.reports.facts.waits import what_of
@@ -63,7 +63,8 @@ def device_waits(facts: Facts, what: str, least_share: float) -> DeviceWaits | N
 
 
 def _put_together(facts: Facts, what: str, waiting: dict[ThreadFacts, float]) -> DeviceWaits:
-    users = [(thread, _user_share(facts.process(thread.pid))) for thread in waiting]
+    processes = ((thread, facts.process(thread.pid)) for thread in waiting)
+    users = [(thread, process.user_share if process is not None else 1.0) for thread, process in processes]
     ends = [facts.wall_s if thread.died_s is None else thread.died_s for thread in waiting]
     calls: dict[str, float] = {}
     for thread in waiting:
@@ -81,13 +82,6 @@ def _put_together(facts: Facts, what: str, waiting: dict[ThreadFacts, float]) ->
         queue_s=sum(thread.queue_s for thread in waiting),
         calls=calls,
     )
-
-
-def _user_share(process: ProcessFacts | None) -> float:
-    if process is None or process.user_s is None or process.system_s is None:
-        return 1.0
-    total = process.user_s + process.system_s
-    return process.user_s / total if total else 1.0
 
 
 def major_faults(facts: Facts, waits: DeviceWaits) -> int | None:

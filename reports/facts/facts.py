@@ -91,6 +91,12 @@ class ProcessFacts:
     write_calls: int | None = None
 
     @property
+    def user_share(self) -> float:
+        """User part of its user plus system time; all of it where that was not read."""
+        total_s = (self.user_s or 0.0) + (self.system_s or 0.0)
+        return (self.user_s or 0.0) / total_s if total_s else 1.0
+
+    @property
     def queue_s(self) -> float:
         """Run-queue wait of its threads."""
         return sum(thread.queue_s for thread in self.threads)

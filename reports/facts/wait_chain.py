@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelens.reports.facts import waits
+from corelens.reports.facts import code_places, waits
 from corelens.reports.facts.stack_samples import Frame
 from corelens.vocabulary import Line
 
@@ -268,14 +268,9 @@ def where(place: Place) -> str | None:
     inner = begun_here(place.stack)
     own = own_frame(inner)
     if own is None:
-        return _named(next((frame for frame in reversed(inner) if _is_public(frame)), inner[-1]))
+        return code_places.place(next((frame for frame in reversed(inner) if _is_public(frame)), inner[-1]))
     called = inner[inner.index(own) + 1 :][:1]
-    return _named(own) + (f" -> {called[0].function}" if called else "")
-
-
-def _named(frame: Frame) -> str:
-    line = "" if frame.line is None else f":{frame.line}"
-    return f"{frame.function} ({frame.file.rpartition('/')[2]}{line})"
+    return code_places.place(own) + (f" -> {called[0].function}" if called else "")
 
 
 def _is_public(frame: Frame) -> bool:

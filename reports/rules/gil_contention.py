@@ -252,7 +252,7 @@ def _gain(seen: _Seen) -> Gain:
     if seen.variant == "compute-starves-io":
         return _io_gain(seen)
     usable = min(seen.cores, float(len(seen.contenders)))
-    share = _user_share(seen.process) if seen.variant == "native-call-convoy" else 1.0
+    share = seen.process.user_share if seen.variant == "native-call-convoy" else 1.0
     useful = max(seen.busy_cores * share, 0.05)
     factor = max(1.0, usable / useful)
     reasoning = (
@@ -280,11 +280,6 @@ def _capped(factor: float, reasoning: str, at_least: bool) -> Gain:
     if factor > BIG_GAIN:
         return Gain(BIG_GAIN, f"{reasoning}; more than {BIG_GAIN:.0f} times", at_least=True)
     return Gain(factor, reasoning, at_least)
-
-
-def _user_share(process: ProcessFacts) -> float:
-    total = (process.user_s or 0.0) + (process.system_s or 0.0)
-    return (process.user_s or 0.0) / total if total else 1.0
 
 
 def _remedy(facts: Facts, seen: _Seen) -> Remedy:
